@@ -1,0 +1,98 @@
+#pragma once
+// Control groups: one interface over v1 (every controller in a hierarchy of its own) and v2 (one tree).
+//
+// A Station is where one sandbox lives: the groups it is born in and measured by. A slot has two stations, so that the next sandbox can be
+// prepared while the current one runs without touching its counters.
+//  v1: the station's groups are made once and stay; its spawner is a member of them, so children are born inside and nobody waits for an
+//      attach (the first attach after idleness waits for an RCU grace period, 5-15 ms). Figures of a step are differences from its start
+//      (CPU, memory), with the peak reset. Only the pids group is new for each step, for its peak cannot be reset.
+//  v2: every step gets a new group, and its init is born there by CLONE_INTO_CGROUP.
+// Sources: Documentation/admin-guide/cgroup-v1/{memory,cpuacct,pids}.rst, cgroup-v2.rst.
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/fd.h"
+#include "core/result.h"
+
+namespace bailiff::sandbox {
+
+struct CgroupLimits {
+  std::uint64_t memory_bytes;
+  std::uint64_t processes;   // of the program; our init comes on top
+  std::uint64_t cpus_milli;  // thousandths of a CPU
+};
+
+/// Since begin(). Times in nanoseconds.
+struct CgroupUsage {
+  std::uint64_t cpu_ns = 0, user_ns = 0, system_ns = 0;
+  std::uint64_t memory_peak_bytes = 0;
+  std::uint64_t processes_peak = 0;  // 0: the kernel does not tell
+  std::uint64_t oom_kills = 0, pids_max_hits = 0, throttled_ns = 0;
+  std::uint64_t memory_anon_bytes = 0, memory_file_bytes = 0;  // at the time of the call
+};
+
+class Station {
+ public:
+  virtual ~Station() = default;
+  /// Makes a process a permanent member (v1; nothing on v2): what it clones is born inside.
+  virtual core::Status adopt_spawner(pid_t spawner) = 0;
+  /// Makes what is new for the next step.
+  virtual core::Status prepare() = 0;
+  /// Directory of the group that the next init is to be cloned into; -1 where it is born there anyway.
+  [[nodiscard]] virtual int clone_into() const = 0;
+  /// File to write the new init's pid to, for what it is not born into; -1 where there is nothing.
+  [[nodiscard]] virtual int attach_file() const = 0;
+  /// Sets the limits and takes the baselines, right before the program starts; what is charged already is not the program's.
+  virtual core::Status begin(const CgroupLimits& limits) = 0;
+  virtual core::Result<std::uint64_t> cpu_ns() = 0;
+  virtual core::Result<CgroupUsage> usage() = 0;
+  /// Polled for oom_poll_events(): the kernel says that it met the memory limit. Drained by take_oom_event().
+  [[nodiscard]] virtual int oom_fd() const = 0;
+  [[nodiscard]] virtual short oom_poll_events() const = 0;
+  /// True when the OOM killer really killed since begin().
+  virtual bool take_oom_event() = 0;
+  /// After everything in the sandbox is dead: removes what prepare() made and gives back caches charged to the station.
+  virtual core::Status end() = 0;
+};
+
+/// The cgroup side of this host, as found under `root` ("" for the real one; a directory for tests).
+class CgroupHost {
+ public:
+  /// Finds every controller (memory, cpu, cpuacct, pids, cpuset) and this process's group in it, and makes our own subtree
+  /// `name` below that. What an earlier, dead launcher of the same name left is removed.
+  static core::Result<CgroupHost> make(const std::string& name, const std::string& root = "");
+  CgroupHost(CgroupHost&&) noexcept = default;
+  CgroupHost& operator=(CgroupHost&&) noexcept = default;
+  /// Groups of one station; `cpus` is a cpuset list or empty.
+  core::Result<std::unique_ptr<Station>> make_station(const std::string& station, const std::string& cpus) const;
+  /// Removes the groups of a station whose processes are dying (waits at most two seconds for them).
+  core::Status remove_station(const std::string& station) const;
+  /// Removes our subtree. All stations' processes must be dead or dying.
+  core::Status remove() const;
+  [[nodiscard]] bool unified() const { return unified_; }
+
+ private:
+  CgroupHost() = default;
+  core::Status find_hierarchies(const std::string& root, const std::string& name);
+  core::Status make_unified_base() const;
+  [[nodiscard]] std::vector<std::string> all_bases() const;
+  bool unified_ = false;
+  // Our subtree's directory in each hierarchy; all equal on v2, cpuset empty where there is none.
+  std::string memory_, cpu_, cpuacct_, pids_, cpuset_;
+};
+
+/// The mount point and this process's path of each hierarchy that matters, from /proc/self/{mountinfo,cgroup} texts. Pure.
+struct CgroupHierarchies {
+  std::string memory, cpu, cpuacct, pids, cpuset;  // directory of this process's group; empty: not there
+  bool unified = false;
+};
+CgroupHierarchies parse_hierarchies(std::string_view mountinfo, std::string_view self_cgroup);
+
+std::unique_ptr<Station> make_station_v1(std::string memory, std::string cpu, std::string cpuacct, std::string pids, std::string cpuset);
+std::unique_ptr<Station> make_station_v2(std::string base, std::string station, std::string cpus);
+
+}  // namespace bailiff::sandbox

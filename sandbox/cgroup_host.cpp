@@ -1,0 +1,222 @@
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <sstream>
+#include <thread>
+
+#include "sandbox/cgroup.h"
+#include "sandbox/kernel_file.h"
+
+namespace bailiff::sandbox {
+namespace {
+
+bool exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
+
+core::Status make_directory(const std::string& path) {
+  if (mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) return core::errno_error("mkdir " + path);
+  return {};
+}
+
+/// "name" in the comma-separated list.
+bool lists(std::string_view comma_separated, std::string_view name) {
+  while (!comma_separated.empty()) {
+    const auto item = comma_separated.substr(0, comma_separated.find(','));
+    if (item == name) return true;
+    comma_separated.remove_prefix(std::min(comma_separated.size(), item.size() + 1));
+  }
+  return false;
+}
+
+std::vector<std::string> child_directories(const std::string& path) {
+  std::vector<std::string> names;
+  DIR* dir = opendir(path.c_str());
+  if (dir == nullptr) return names;
+  while (const dirent* entry = readdir(dir)) {
+    const std::string_view name = entry->d_name;
+    if (entry->d_type == DT_DIR && name != "." && name != "..") names.emplace_back(name);
+  }
+  closedir(dir);
+  return names;
+}
+
+/// Removes a group and those below it; a group whose last members are still exiting is tried again until the deadline.
+core::Status remove_tree(const std::string& path, std::chrono::steady_clock::time_point deadline) {
+  for (const auto& child : child_directories(path))
+    if (auto removed = remove_tree(path + "/" + child, deadline); !removed) return removed;
+  while (rmdir(path.c_str()) != 0) {
+    if (errno == ENOENT) return {};
+    if (errno != EBUSY || std::chrono::steady_clock::now() > deadline) return core::errno_error("rmdir " + path);
+    // Exiting tasks leave no event that all kernels send; the interval only spreads the retries.
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+  }
+  return {};
+}
+
+std::chrono::steady_clock::time_point soon() { return std::chrono::steady_clock::now() + std::chrono::seconds(2); }
+
+/// Groups "<name>.<pid>" whose pid is dead were left by a launcher that was killed.
+void remove_stale(const std::string& parent, const std::string& name) {
+  for (const auto& child : child_directories(parent)) {
+    if (!child.starts_with(name + ".")) continue;
+    int pid = 0;
+    const char* digits = child.data() + name.size() + 1;
+    const auto [end, fault] = std::from_chars(digits, child.data() + child.size(), pid);
+    const bool dead = fault == std::errc{} && end == child.data() + child.size() && kill(pid, 0) != 0 && errno == ESRCH;
+    if (dead) (void)remove_tree(parent + "/" + child, soon());
+  }
+}
+
+}  // namespace
+
+CgroupHierarchies parse_hierarchies(std::string_view mountinfo, std::string_view self_cgroup) {
+  struct Mount {
+    std::string root, point, type, options;
+  };
+  std::vector<Mount> mounts;
+  std::istringstream lines{std::string(mountinfo)};
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string id, parent, device, word;
+    Mount mount;
+    words >> id >> parent >> device >> mount.root >> mount.point;
+    while (words >> word && word != "-") {
+    }
+    words >> mount.type >> word >> mount.options;
+    if (mount.type == "cgroup" || mount.type == "cgroup2") mounts.push_back(mount);
+  }
+  const auto group_of = [&](std::string_view controller) -> std::string {  // "" selects the unified hierarchy
+    std::istringstream groups{std::string(self_cgroup)};
+    for (std::string line; std::getline(groups, line);) {
+      const auto first = line.find(':'), second = line.find(':', first + 1);
+      if (first == line.npos || second == line.npos) continue;
+      const auto names = std::string_view(line).substr(first + 1, second - first - 1);
+      if (controller.empty() ? line.starts_with("0::") : lists(names, controller)) return line.substr(second + 1);
+    }
+    return "";
+  };
+  const auto directory = [&](std::string_view controller, const char* type) -> std::string {
+    for (const auto& mount : mounts) {
+      if (mount.type != type || (!controller.empty() && !lists(mount.options, controller))) continue;
+      std::string group = group_of(controller);
+      // In a container the mount's root is our own group already (or a parent of it).
+      if (mount.root != "/" && group.starts_with(mount.root)) group.erase(0, mount.root.size());
+      if (group == "/" || group.starts_with("/..")) group.clear();
+      return mount.point + group;
+    }
+    return "";
+  };
+  CgroupHierarchies found{directory("memory", "cgroup"), directory("cpu", "cgroup"), directory("cpuacct", "cgroup"),
+                          directory("pids", "cgroup"), directory("cpuset", "cgroup"), false};
+  if (found.memory.empty()) {
+    const std::string all = directory("", "cgroup2");
+    if (!all.empty()) found = {all, all, all, all, all, true};
+  }
+  return found;
+}
+
+core::Result<CgroupHost> CgroupHost::make(const std::string& name, const std::string& root) {
+  CgroupHost host;
+  if (auto found = host.find_hierarchies(root, name); !found) return std::unexpected(found.error());
+  for (const auto& base : host.all_bases())
+    if (auto made = make_directory(base); !made) return std::unexpected(made.error());
+  if (host.unified_)
+    if (auto enabled = host.make_unified_base(); !enabled) return std::unexpected(enabled.error());
+  return host;
+}
+
+core::Status CgroupHost::find_hierarchies(const std::string& root, const std::string& name) {
+  auto mountinfo = open_kernel_file(root + "/proc/self/mountinfo", O_RDONLY);
+  auto groups = read_kernel_file(root + "/proc/self/cgroup");
+  if (!mountinfo) return std::unexpected(mountinfo.error());
+  if (!groups) return std::unexpected(groups.error());
+  std::string text;  // longer than one read gives
+  char buffer[8192];
+  for (ssize_t n = 0; (n = read(mountinfo->get(), buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<std::size_t>(n));
+  const auto found = parse_hierarchies(text, *groups);
+  unified_ = found.unified;
+  const auto place = [&](std::string parent) {
+    if (parent.empty()) return parent;
+    parent.insert(0, root);
+    if (!exists(parent)) parent = parent.substr(0, parent.rfind('/'));  // a cgroup namespace that hides our path
+    remove_stale(parent, name.substr(0, name.rfind('.')));
+    return parent + "/" + name;
+  };
+  memory_ = place(found.memory);
+  cpu_ = place(found.cpu);
+  cpuacct_ = place(found.cpuacct);
+  pids_ = place(found.pids);
+  cpuset_ = place(found.cpuset);
+  for (const auto& [controller, path] : {std::pair{"memory", &memory_}, {"cpu", &cpu_}, {"cpuacct", &cpuacct_}, {"pids", &pids_}})
+    if (path->empty())
+      return core::error(core::ErrorKind::unavailable, std::string("no cgroup hierarchy with the ") + controller +
+                                                           " controller is mounted (see `bailiff doctor`)");
+  return {};
+}
+
+core::Status CgroupHost::make_unified_base() const {
+  // A group with processes cannot hand controllers to its children (the root group can), so ours are enabled from the parent down.
+  const std::string parent = memory_.substr(0, memory_.rfind('/'));
+  const auto available = read_kernel_file(parent + "/cgroup.controllers");
+  if (!available) return std::unexpected(available.error());
+  for (const char* controller : {"memory", "cpu", "pids", "cpuset"}) {
+    if (!(" " + available->substr(0, available->find('\n')) + " ").contains(std::string(" ") + controller + " ")) {
+      if (std::string_view(controller) == "cpuset") continue;  // only needed where slots are pinned
+      return core::error(core::ErrorKind::unavailable, std::string("the cgroup ") + parent + " has no " + controller + " controller; delegate it");
+    }
+    for (const auto& group : {parent, memory_})
+      if (auto enabled = write_kernel_file(group + "/cgroup.subtree_control", std::string("+") + controller); !enabled) return enabled;
+  }
+  return {};
+}
+
+std::vector<std::string> CgroupHost::all_bases() const {
+  std::vector<std::string> bases;
+  for (const auto* base : {&memory_, &cpu_, &cpuacct_, &pids_, &cpuset_})
+    if (!base->empty() && std::find(bases.begin(), bases.end(), *base) == bases.end()) bases.push_back(*base);
+  return bases;
+}
+
+core::Result<std::unique_ptr<Station>> CgroupHost::make_station(const std::string& station, const std::string& cpus) const {
+  if (!cpus.empty() && cpuset_.empty()) return core::error(core::ErrorKind::unavailable, "slots cannot be pinned: no cpuset controller");
+  if (unified_) return make_station_v2(memory_, station, cpus);
+  for (const auto& base : all_bases())
+    if (auto made = make_directory(base + "/" + station); !made) return std::unexpected(made.error());
+  if (!cpuset_.empty()) {
+    // A v1 cpuset without CPUs and memory nodes takes no process, on every level.
+    const std::string parent = cpuset_.substr(0, cpuset_.rfind('/'));
+    for (const char* file : {"/cpuset.cpus", "/cpuset.mems"}) {
+      const auto inherited = read_kernel_file(parent + file);
+      if (!inherited) return std::unexpected(inherited.error());
+      const std::string all = inherited->substr(0, inherited->find('\n'));
+      if (auto set = write_kernel_file(cpuset_ + file, all); !set) return std::unexpected(set.error());
+      const bool pinned = !cpus.empty() && std::string_view(file) == "/cpuset.cpus";
+      if (auto set = write_kernel_file(cpuset_ + "/" + station + file, pinned ? cpus : all); !set) return std::unexpected(set.error());
+    }
+  }
+  const auto below = [&](const std::string& base) { return base.empty() ? base : base + "/" + station; };
+  return make_station_v1(below(memory_), below(cpu_), below(cpuacct_), below(pids_), below(cpuset_));
+}
+
+core::Status CgroupHost::remove_station(const std::string& station) const {
+  for (const auto& base : all_bases()) {
+    // On v2 the groups of a station's steps are siblings "<station>.<number>".
+    for (const auto& child : child_directories(base))
+      if (child == station || child.starts_with(station + "."))
+        if (auto removed = remove_tree(base + "/" + child, soon()); !removed) return removed;
+  }
+  return {};
+}
+
+core::Status CgroupHost::remove() const {
+  for (const auto& base : all_bases())
+    if (auto removed = remove_tree(base, soon()); !removed) return removed;
+  return {};
+}
+
+}  // namespace bailiff::sandbox

@@ -1,0 +1,116 @@
+#include "sandbox/client.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "sandbox/launcher.h"
+#include "sandbox/message.h"
+#include "sandbox/socket.h"
+#include "sandbox/wire.h"
+
+namespace bailiff::sandbox {
+namespace {
+
+std::string beside_this_program(const char* name) {
+  std::string path(4096, '\0');
+  const ssize_t n = readlink("/proc/self/exe", path.data(), path.size());
+  path.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+  return path.substr(0, path.rfind('/') + 1) + name;
+}
+
+[[noreturn]] void exec_launcher(const std::string& path, int socket) {
+  // With the caller's death the launcher reads end-of-file; the signal covers a caller that dies between fork and here.
+  (void)prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+  // A session of its own: a terminal's interrupt is for the caller, who then ends the launcher in order.
+  (void)setsid();
+  // The caller's socket may be descriptor 3 already, which dup2 would leave close-on-exec.
+  const int copy = fcntl(socket, F_DUPFD, kLauncherSocket + 1);
+  if (copy < 0 || dup2(copy, kLauncherSocket) < 0 || close_range(kLauncherSocket + 1, ~0U, 0) != 0) _exit(126);
+  char* const argv[] = {const_cast<char*>("bailiff-launcher"), nullptr};
+  char* const envp[] = {nullptr};
+  execve(path.c_str(), argv, envp);
+  _exit(127);
+}
+
+core::Error gone(const char* who) { return {core::ErrorKind::unavailable, std::string(who) + " is gone", 0}; }
+
+}  // namespace
+
+core::Status Slot::start(const StepRequest& request) {
+  if (!request.stdout_fd.valid() || !request.stderr_fd.valid() || request.trees.size() > kMaxTrees)
+    return core::error(core::ErrorKind::invalid, "a step needs both output memfds and at most kMaxTrees trees");
+  auto encoded = sealed_memfd(encode_request(request));
+  if (!encoded) return std::unexpected(encoded.error());
+  std::vector<int> fds = {encoded->get(), request.stdout_fd.get(), request.stderr_fd.get()};
+  if (request.stdin_fd.valid()) fds.push_back(request.stdin_fd.get());
+  for (const auto& tree : request.trees) fds.push_back(tree.get());
+  const char header[] = {kRunMessage, static_cast<char>(request.stdin_fd.valid())};
+  return send_message(socket_.get(), {header, sizeof header}, fds);
+}
+
+core::Status Slot::cancel() { return send_message(socket_.get(), {&kCancelMessage, 1}); }
+
+core::Result<StepReport> Slot::finish() {
+  auto message = receive_message(socket_.get());
+  if (!message || message->bytes.empty()) return std::unexpected(gone("the slot"));
+  auto report = decode_report(message->bytes);
+  if (report && !message->fds.empty()) report->collected = std::move(message->fds.front());
+  return report;
+}
+
+core::Result<StepReport> Slot::run(const StepRequest& request) {
+  if (auto started = start(request); !started) return std::unexpected(started.error());
+  return finish();
+}
+
+core::Result<Launcher> Launcher::start(const LauncherConfig& config) {
+  const std::string path = config.launcher_path.empty() ? beside_this_program("bailiff-launcher") : config.launcher_path;
+  if (access(path.c_str(), X_OK) != 0) return core::errno_error("cannot start the launcher " + path);
+  auto sockets = socket_pair();
+  if (!sockets) return std::unexpected(sockets.error());
+  const pid_t pid = fork();
+  if (pid < 0) return core::errno_error("fork");
+  if (pid == 0) exec_launcher(path, sockets->second.get());
+  Launcher launcher(pid, std::move(sockets->first));
+  sockets->second.reset();
+  if (auto sent = send_message(launcher.fd(), encode_config(config)); !sent) return std::unexpected(sent.error());
+  // The first announcement (or refusal) is left for next_slot(), but no one is told "started" before it is there.
+  char type = 0;
+  if (recv(launcher.fd(), &type, 1, MSG_PEEK) != 1) return std::unexpected(gone("the launcher"));
+  if (type == kErrorMessage) {
+    auto refused = launcher.next_slot();
+    if (!refused) return std::unexpected(refused.error());
+  }
+  return launcher;
+}
+
+Launcher& Launcher::operator=(Launcher&& other) noexcept {
+  std::swap(pid_, other.pid_);
+  std::swap(socket_, other.socket_);
+  return *this;
+}
+
+Launcher::~Launcher() {
+  if (!socket_.valid()) return;  // moved from
+  socket_.reset();
+  (void)waitpid(pid_, nullptr, 0);
+}
+
+core::Result<Slot> Launcher::next_slot() {
+  auto message = receive_message(socket_.get());
+  if (!message || message->bytes.empty()) return std::unexpected(gone("the launcher"));
+  WireReader in(message->bytes);
+  const auto type = in.take<char>();
+  if (type == kErrorMessage) return core::error(core::ErrorKind::unavailable, in.take_string());
+  const auto index = in.take<std::uint32_t>();
+  if (type != kSlotMessage || !in.complete() || message->fds.size() != 1) return std::unexpected(gone("a sane launcher"));
+  return Slot(index, std::move(message->fds.front()));
+}
+
+}  // namespace bailiff::sandbox

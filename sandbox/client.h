@@ -1,0 +1,122 @@
+#pragma once
+// The door of the sandbox: start the launcher, then run steps in its slots. Used by bailiffd, `bailiff run`, bench and tests alike.
+//
+// Theory of operation. The caller (root) starts `bailiff-launcher`, the only privileged process, over a socket pair, and may then
+// drop every privilege. The launcher makes the cgroups and one slot process a worker; each slot has its own socket to the caller.
+// A slot runs one step at a time: the caller sends a StepRequest, the slot answers with exactly one StepReport. A slot that
+// dies shows as end-of-file on its socket (Error, never a verdict); the launcher replaces it and announces the new one.
+// When the caller's sockets close, everything below dies with them.
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/fd.h"
+#include "core/limits.h"
+#include "core/outcome.h"
+#include "core/result.h"
+#include "sandbox/tree.h"
+
+namespace bailiff::sandbox {
+
+/// What a program sees as its root. `host`: a read-only view of this machine's /usr with an /etc made for it.
+/// `directory`: an unpacked root filesystem. Either way: read-only, with /work, /tmp, /dev, /proc of the step's own.
+struct Image {
+  std::string name;
+  enum class Kind : std::uint32_t { host, directory } kind = Kind::host;
+  std::string path;  // directory only, absolute
+};
+
+struct LauncherConfig {
+  std::string launcher_path;             // the bailiff-launcher binary; empty: beside the running program
+  unsigned slots = 1;
+  std::vector<Image> images;             // the launcher runs nothing in any other
+  core::Limits ceiling = core::ceiling_limits();  // the launcher refuses requests above it
+  std::uint32_t uid_base = 0x30000000;   // slot k uses host ids [uid_base + k * 65536, … + 65536)
+  std::string cgroup_parent = "bailiff"; // our subtree's name under this process's own cgroup
+  std::vector<std::string> slot_cpus;    // optional: cpuset list of slot k ("0", "2-3"); empty: not pinned
+};
+
+/// One program to run.
+struct StepRequest {
+  std::string image;
+  std::vector<std::string> argv;   // argv[0] is looked up in PATH of env where it has no slash
+  std::vector<std::string> env;    // "K=V", the whole environment
+  std::string cwd;                 // relative to /work; empty: /work itself
+  core::Limits limits = core::default_limits();
+  bool keep_previous_workspace = false;  // else /work is fresh and empty (before `trees` are unpacked)
+  bool keep_workspace = false;           // the next request on this slot may ask for it
+  std::vector<std::string> collect;      // globs ("**" crosses "/") of workspace paths to take out after the end; empty: none
+  std::uint64_t collect_bytes = 0;       // most bytes to collect
+  // Owned here; passed to the slot by descriptor.
+  core::Fd stdin_fd;                 // sealed memfd (tree.h); empty: the program reads end-of-file
+  core::Fd stdout_fd, stderr_fd;     // output memfds; required
+  std::vector<core::Fd> trees;       // sealed trees unpacked into /work in order, at most kMaxTrees
+};
+inline constexpr std::size_t kMaxTrees = 4;
+
+struct StepReport {
+  core::Outcome outcome;
+  core::Fd collected;              // sealed tree of what `collect` matched; empty where nothing was asked
+  bool collect_truncated = false;  // more matched than collect_bytes allowed, or could not be read
+};
+
+/// The caller's end of one slot. One thread at a time.
+class Slot {
+ public:
+  Slot(unsigned index, core::Fd socket) : index_(index), socket_(std::move(socket)) {}
+  [[nodiscard]] unsigned index() const { return index_; }
+  /// Readable when a report (or end-of-file) waits. For an event loop.
+  [[nodiscard]] int fd() const { return socket_.get(); }
+  /// Sends the request. ErrorKind::invalid: the request cannot be encoded; else the slot is gone.
+  core::Status start(const StepRequest& request);
+  /// Ends the running step with verdict `cancelled`; its report still comes. Harmless when nothing runs.
+  core::Status cancel();
+  /// Waits for and takes the report. ErrorKind::internal with the slot alive: our set-up failed, the slot goes on;
+  /// ErrorKind::unavailable: the slot is gone; ErrorKind::invalid: the slot refused the request (unknown image, above the ceiling …).
+  core::Result<StepReport> finish();
+  /// start() and finish().
+  core::Result<StepReport> run(const StepRequest& request);
+
+ private:
+  unsigned index_;
+  core::Fd socket_;
+};
+
+/// Owns the launcher process. Its destructor closes the socket, so that the launcher ends all it runs, and reaps it.
+class Launcher {
+ public:
+  /// Starts the launcher and waits until it has its cgroups. Needs root (or says exactly what is missing).
+  /// Call before any thread exists.
+  static core::Result<Launcher> start(const LauncherConfig& config);
+  Launcher(Launcher&&) noexcept = default;
+  Launcher& operator=(Launcher&&) noexcept;
+  ~Launcher();
+
+  [[nodiscard]] pid_t pid() const { return pid_; }
+  /// Readable when a new slot is announced, and at end-of-file when the launcher died.
+  [[nodiscard]] int fd() const { return socket_.get(); }
+  /// The next slot that became ready (the first ones and replacements of dead ones alike; a replacement has the dead one's
+  /// index). Blocks. Fails when the launcher is gone.
+  core::Result<Slot> next_slot();
+
+ private:
+  Launcher(pid_t pid, core::Fd socket) : pid_(pid), socket_(std::move(socket)) {}
+  pid_t pid_ = -1;
+  core::Fd socket_;
+};
+
+/// One line of `bailiff doctor`: a host capability that Bailiff uses.
+struct Capability {
+  std::string name;     // "cgroup.memory", "namespaces.time", …
+  bool present = false;
+  std::string detail;   // what was found
+  std::string fix;      // what to do where it is missing; empty when present
+};
+/// Looks at the host; changes nothing. `cgroup.version` has detail "1", "2" or "hybrid".
+std::vector<Capability> probe_host();
+
+}  // namespace bailiff::sandbox

@@ -1,0 +1,33 @@
+#pragma once
+// What caller, launcher and slot say to one another, and its binary form. The slot trusts none of it: decode_* accept only what is
+// well-formed, check_request() only what the launcher's own configuration allows.
+//
+// Caller → slot:   run  {u8 'R', u8 has_stdin} + fds {request, stdout, stderr, [stdin], trees …}      cancel {u8 'C'}
+// Slot → caller:   one report per run {u8 'O' outcome… | u8 'E' kind, text} + fds {[collected]}
+// Caller → launcher: the configuration, once. Launcher → caller: {u8 'S', u32 index} + fd for each slot that is ready, {u8 'E', text} when it cannot start.
+#include <string>
+#include <string_view>
+
+#include "core/result.h"
+#include "sandbox/client.h"
+
+namespace bailiff::sandbox {
+
+inline constexpr char kRunMessage = 'R', kCancelMessage = 'C', kOutcomeMessage = 'O', kErrorMessage = 'E', kSlotMessage = 'S';
+inline constexpr std::size_t kMaxRequestBytes = 4 << 20;
+
+/// The parts of a request that are not descriptors.
+[[nodiscard]] std::string encode_request(const StepRequest& request);
+/// The descriptors of the result are empty.
+core::Result<StepRequest> decode_request(std::string_view bytes);
+/// What bailiffd asks against what the launcher was configured with: known image, limits at most the ceiling, sane strings.
+core::Status check_request(const StepRequest& request, const LauncherConfig& config);
+
+[[nodiscard]] std::string encode_report(const core::Result<StepReport>& report);
+/// `collected` of the result is empty.
+core::Result<StepReport> decode_report(std::string_view bytes);
+
+[[nodiscard]] std::string encode_config(const LauncherConfig& config);
+core::Result<LauncherConfig> decode_config(std::string_view bytes);
+
+}  // namespace bailiff::sandbox

@@ -1,0 +1,156 @@
+#include "sandbox/slot.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+
+#include "sandbox/collect.h"
+#include "sandbox/message.h"
+#include "sandbox/socket.h"
+#include "sandbox/stall.h"
+#include "sandbox/supervise.h"
+#include "sandbox/workspace.h"
+
+namespace bailiff::sandbox {
+namespace {
+
+constexpr std::uint32_t kIdsPerSlot = 65536;
+constexpr int kMustRestart = 3;
+
+/// A descriptor from the caller: only memfds, so that no read or write on it can block or reach anything else.
+bool is_memfd(int fd) { return fcntl(fd, F_GET_SEALS) >= 0; }
+
+class SlotProcess {
+ public:
+  SlotProcess(const SlotContext& context, core::Fd caller)
+      : context_(context),
+        caller_(std::move(caller)),
+        id_base_(context.config.uid_base + context.index * kIdsPerSlot),
+        workspace_(context.run_directory + "/slots/" + std::to_string(context.index), id_base_ + 1) {}
+
+  int run() {
+    if (auto made = make_stalls(); !made) return refuse_all(made.error());
+    while (true) {
+      auto message = receive_message(caller_.get());
+      if (!message || message->bytes.empty()) return 0;
+      if (message->bytes.front() != kRunMessage) continue;  // a cancel that came too late
+      auto report = run_step(*message);
+      const std::vector<int> fds = report && report->collected.valid() ? std::vector{report->collected.get()} : std::vector<int>{};
+      if (!send_message(caller_.get(), encode_report(report), fds)) return 0;
+      if (!tidy()) return kMustRestart;
+    }
+  }
+
+ private:
+  core::Status make_stalls() {
+    for (unsigned i = 0; i < kStationsPerSlot; ++i) {
+      const auto& pins = context_.config.slot_cpus;
+      auto station = context_.cgroups.make_station(station_name(context_.index, i), context_.index < pins.size() ? pins[context_.index] : "");
+      if (!station) return std::unexpected(station.error());
+      stalls_[i] = std::make_unique<Stall>(std::move(*station), id_base_, context_.filter);
+    }
+    return current().prepare(image_root_);
+  }
+
+  /// The slot cannot work here: every request is answered with the reason until the caller gives up.
+  int refuse_all(const core::Error& error) {
+    while (true) {
+      auto message = receive_message(caller_.get());
+      if (!message || message->bytes.empty()) return 0;
+      if (message->bytes.front() == kRunMessage && !send_message(caller_.get(), encode_report(std::unexpected(error)))) return 0;
+    }
+  }
+
+  core::Result<StepReport> run_step(Message& message) {
+    StepFds fds;
+    auto request = decode(message, fds);
+    if (!request) return std::unexpected(request.error());
+    image_root_ = image_directory(context_.run_directory, image_index(request->image));
+    if (!request->keep_previous_workspace || !workspace_.exists())
+      if (auto made = workspace_.make(request->limits); !made) return std::unexpected(made.error());
+    auto sandbox = current().ready(image_root_);
+    if (!sandbox) return std::unexpected(sandbox.error());
+    if (auto shown = workspace_.show_to((*sandbox)->init); !shown) return std::unexpected(shown.error());
+    auto outcome = supervise(current(), **sandbox, *request, fds, caller_.get());
+    if (!outcome) return std::unexpected(outcome.error());
+    StepReport report;
+    report.outcome = std::move(*outcome);
+    if (!request->collect.empty()) {
+      auto collected = collect(workspace_.directory(), request->collect, request->collect_bytes, id_base_ + 1);
+      if (!collected) return std::unexpected(collected.error());
+      report.collected = std::move(collected->tree);
+      report.collect_truncated = collected->truncated;
+    }
+    keep_workspace_ = request->keep_workspace;
+    return report;
+  }
+
+  core::Result<StepRequest> decode(Message& message, StepFds& fds) {
+    const bool has_stdin = message.bytes.size() >= 2 && message.bytes[1] != 0;
+    const std::size_t fixed = has_stdin ? 4 : 3;
+    const auto refuse = [](const char* what) { return core::error(core::ErrorKind::invalid, what); };
+    if (message.fds.size() < fixed || message.fds.size() > fixed + kMaxTrees) return refuse("wrong number of descriptors");
+    if (!std::all_of(message.fds.begin(), message.fds.end(), [](const core::Fd& fd) { return is_memfd(fd.get()); }))
+      return refuse("a descriptor is not a memfd");
+    fds.request = std::move(message.fds[0]);
+    fds.stdout_memfd = std::move(message.fds[1]);
+    fds.stderr_memfd = std::move(message.fds[2]);
+    if (has_stdin) fds.stdin_memfd = std::move(message.fds[3]);
+    for (std::size_t i = fixed; i < message.fds.size(); ++i) fds.trees.push_back(std::move(message.fds[i]));
+    for (const auto& tree : fds.trees)
+      if (auto readable = TreeReader::open(tree.get()); !readable) return std::unexpected(readable.error());
+    if (fds.stdin_memfd.valid() && (fcntl(fds.stdin_memfd.get(), F_GET_SEALS) & F_SEAL_WRITE) == 0) return refuse("stdin is not sealed");
+    // Sealed, so that what init reads later is what was checked here.
+    if ((fcntl(fds.request.get(), F_GET_SEALS) & F_SEAL_WRITE) == 0) return refuse("the request is not sealed");
+    auto bytes = read_all(fds.request.get());
+    if (!bytes) return std::unexpected(bytes.error());
+    if (bytes->size() > kMaxRequestBytes) return refuse("the request is too large");
+    auto request = decode_request(*bytes);
+    if (!request) return request;
+    if (auto allowed = check_request(*request, context_.config); !allowed) return std::unexpected(allowed.error());
+    return request;
+  }
+
+  std::size_t image_index(const std::string& name) const {
+    const auto& images = context_.config.images;
+    return static_cast<std::size_t>(std::find_if(images.begin(), images.end(), [&](const Image& image) { return image.name == name; }) - images.begin());
+  }
+
+  /// After a report: nothing of the step stays, and the next sandbox is prepared while nobody waits.
+  core::Status tidy() {
+    if (!keep_workspace_) workspace_.drop();
+    keep_workspace_ = false;
+    Stall& used = current();
+    turn_ = (turn_ + 1) % kStationsPerSlot;
+    // The other stall first: its sandbox can be made while the used one is taken down.
+    if (auto prepared = current().prepare(image_root_); !prepared) return prepared;
+    return used.clear();
+  }
+
+  Stall& current() { return *stalls_[turn_]; }
+
+  const SlotContext& context_;
+  core::Fd caller_;
+  std::uint32_t id_base_;
+  Workspace workspace_;
+  std::array<std::unique_ptr<Stall>, kStationsPerSlot> stalls_;
+  unsigned turn_ = 0;
+  std::string image_root_ = image_directory(context_.run_directory, 0);
+  bool keep_workspace_ = false;
+};
+
+}  // namespace
+
+std::string image_directory(const std::string& run_directory, std::size_t image) { return run_directory + "/images/" + std::to_string(image); }
+
+std::string station_name(unsigned slot, unsigned station) { return "slot" + std::to_string(slot) + static_cast<char>('a' + station); }
+
+int run_slot(const SlotContext& context, core::Fd caller) { return SlotProcess(context, std::move(caller)).run(); }
+
+}  // namespace bailiff::sandbox

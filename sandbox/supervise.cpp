@@ -1,0 +1,319 @@
+#include "sandbox/supervise.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <csignal>
+
+#include "sandbox/kernel_file.h"
+#include "sandbox/message.h"
+#include "sandbox/socket.h"
+
+namespace bailiff::sandbox {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::nanoseconds;
+
+// From "go" to the program's exec: unpacking of files included. A set-up that takes longer has failed.
+constexpr std::chrono::seconds kSetUpTime(30);
+// The smallest pause between two looks at the CPU counter: what a limit may be overrun by at the most.
+constexpr nanoseconds kCpuCheck = std::chrono::microseconds(300);
+constexpr std::size_t kReadBytes = 64 * 1024;
+
+/// One captured stream: the read end of the program's pipe and the memfd it goes to.
+struct Capture {
+  core::Fd pipe;
+  int memfd = -1;
+  std::uint64_t bytes = 0;
+  bool over = false;  // more came than the limit allows
+};
+
+class Supervision {
+ public:
+  Supervision(Stall& stall, Sandbox& sandbox, const StepRequest& request, int caller)
+      : station_(stall.station()), stall_(stall), sandbox_(sandbox), request_(request), caller_(caller) {}
+
+  core::Result<core::Outcome> run(const StepFds& fds) {
+    if (auto started = start(fds); !started) return std::unexpected(started.error());
+    while (!ended_ && !killed_)
+      if (auto turned = turn(); !turned) return std::unexpected(turned.error());
+    if (ended_) {  // nothing but init is alive; its own exit is not the program's cost
+      auto used = station_.usage();
+      if (!used) return std::unexpected(used.error());
+      used_ = *used;
+    }
+    if (!stall_.kill_and_reap()) return core::error(core::ErrorKind::internal, "the sandbox does not die");
+    if (wall_ == nanoseconds::zero()) wall_ = Clock::now() - executing_at_;
+    if (!ended_) {
+      auto used = station_.usage();
+      if (!used) return std::unexpected(used.error());
+      used_ = *used;
+    }
+    // Every writer is dead, so this ends at end-of-file.
+    for (auto& capture : captures_)
+      while (capture.pipe.valid()) drain(capture);
+    if (fault_) return std::unexpected(*fault_);
+    return outcome();
+  }
+
+ private:
+  core::Status start(const StepFds& fds) {
+    std::array<core::Fd, 2> writers;
+    const std::array memfds = {fds.stdout_memfd.get(), fds.stderr_memfd.get()};
+    for (std::size_t i = 0; i < 2; ++i) {
+      int ends[2];
+      if (pipe2(ends, O_CLOEXEC) != 0) return core::errno_error("pipe");
+      captures_[i].pipe = core::Fd(ends[0]);
+      captures_[i].memfd = memfds[i];
+      writers[i] = core::Fd(ends[1]);
+      if (fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0) return core::errno_error("fcntl");
+    }
+    timer_ = core::Fd(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+    if (!timer_.valid()) return core::errno_error("timerfd_create");
+    if (auto offset = set_clock_offsets(); !offset) return offset;
+    if (auto begun = station_.begin({request_.limits.memory_bytes, request_.limits.processes, request_.limits.cpus_milli}); !begun) return begun;
+    std::vector<int> passed = {fds.request.get(), writers[0].get(), writers[1].get()};
+    if (fds.stdin_memfd.valid()) passed.push_back(fds.stdin_memfd.get());
+    for (const auto& tree : fds.trees) passed.push_back(tree.get());
+    executing_at_ = Clock::now();
+    set_timer(kSetUpTime);
+    const GoMessage go{static_cast<char>(fds.stdin_memfd.valid())};
+    return send_message(sandbox_.control.get(), {reinterpret_cast<const char*>(&go), sizeof go}, passed);
+  }
+
+  /// Monotonic and boot time start near zero in the sandbox.
+  core::Status set_clock_offsets() const {
+    std::string offsets;
+    for (const auto& [clock, label] : {std::pair{CLOCK_MONOTONIC, "monotonic"}, {CLOCK_BOOTTIME, "boottime"}}) {
+      timespec now{};
+      clock_gettime(clock, &now);
+      offsets += std::string(label) + " -" + std::to_string(now.tv_sec) + " 0\n";
+    }
+    return write_kernel_file("/proc/" + std::to_string(sandbox_.init) + "/timens_offsets", offsets);
+  }
+
+  core::Status turn() {
+    std::array<pollfd, 7> entries = {{{sandbox_.control.get(), POLLIN, 0},
+                                      {sandbox_.pidfd.get(), POLLIN, 0},
+                                      {captures_[0].pipe.get(), POLLIN, 0},
+                                      {captures_[1].pipe.get(), POLLIN, 0},
+                                      {timer_.get(), POLLIN, 0},
+                                      {station_.oom_fd(), station_.oom_poll_events(), 0},
+                                      {caller_, POLLIN, 0}}};
+    if (poll(entries.data(), entries.size(), -1) < 0 && errno != EINTR) return core::errno_error("poll");
+    if (entries[5].revents != 0 && station_.take_oom_event()) end(oom_);
+    if (entries[6].revents != 0) on_caller();
+    if (entries[2].revents != 0) drain(captures_[0]);
+    if (entries[3].revents != 0) drain(captures_[1]);
+    if (captures_[0].over || captures_[1].over) end(output_over_);
+    if (entries[0].revents != 0) on_init_report();
+    if (entries[1].revents != 0 && !ended_) on_init_death();
+    if (entries[4].revents != 0) return on_timer();
+    return {};
+  }
+
+  /// The first limit ends everything; several flags may be set by then and the verdict's order decides.
+  void end(bool& why) {
+    why = true;
+    killed_ = true;
+  }
+
+  void fail(std::string what, int error_number = 0) {
+    if (!fault_) fault_ = core::Error{core::ErrorKind::internal, std::move(what), error_number};
+    killed_ = true;
+  }
+
+  void on_caller() {
+    auto message = receive_message(caller_);
+    if (!message || message->bytes.empty()) return fail("the caller is gone");
+    if (message->bytes.front() == kCancelMessage) end(cancelled_);
+  }
+
+  void drain(Capture& capture) {
+    static char buffer[kReadBytes];  // one thread, and no copy outlives the call
+    const ssize_t n = read(capture.pipe.get(), buffer, sizeof buffer);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+      if (killed_ || ended_) capture.pipe.reset();  // all writers are dead: empty means done
+      return;
+    }
+    if (n <= 0) return capture.pipe.reset();
+    const std::uint64_t room = request_.limits.output_bytes - capture.bytes;
+    const std::uint64_t kept = std::min<std::uint64_t>(room, static_cast<std::uint64_t>(n));
+    if (kept < static_cast<std::uint64_t>(n)) capture.over = true;
+    for (std::uint64_t done = 0; done < kept;) {
+      const ssize_t written = pwrite(capture.memfd, buffer + done, kept - done, static_cast<off_t>(capture.bytes));
+      if (written < 0 && errno == EINTR) continue;
+      if (written <= 0) return fail("write of captured output", errno);
+      capture.bytes += static_cast<std::uint64_t>(written);
+      done += static_cast<std::uint64_t>(written);
+    }
+    // What comes after the limit is thrown away, so that the pipe can be emptied.
+  }
+
+  void on_init_report() {
+    InitReport report{};
+    const ssize_t n = recv(sandbox_.control.get(), &report, sizeof report, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (n != sizeof report) return on_init_death();
+    switch (report.kind) {
+      case InitReport::Kind::executing:
+        executing_ = true;
+        setup_cpu_ns_ = report.cpu_ns;
+        executing_at_ = Clock::now();
+        // For the checks while it runs. What the program used until now (next to nothing) is in its favour; the account at its end is exact.
+        cpu_at_exec_ns_ = station_.cpu_ns().value_or(setup_cpu_ns_);
+        arm();
+        return;
+      case InitReport::Kind::exec_failed:
+        exec_error_ = report.error;
+        exec_step_ = report.step;
+        return;
+      case InitReport::Kind::ended:
+        wall_ = Clock::now() - executing_at_;
+        status_ = report.status;
+        setup_cpu_ns_ += report.cpu_ns;
+        ended_ = true;
+        return;
+      case InitReport::Kind::no_space:
+        no_space_ = killed_ = true;
+        return;
+      case InitReport::Kind::failed:
+        return fail(std::string("sandbox set-up: ") + name(report.step) + ": " + std::strerror(report.error), report.error);
+      case InitReport::Kind::prepared:
+        break;
+    }
+    fail("unexpected report from init");
+  }
+
+  /// Init dies before its report only when we or the kernel's OOM killer killed it.
+  void on_init_death() {
+    if (killed_) return;
+    if (station_.take_oom_event()) return end(oom_);
+    fail("init died");
+  }
+
+  core::Status on_timer() {
+    std::uint64_t expirations = 0;
+    (void)!read(timer_.get(), &expirations, sizeof expirations);
+    if (!executing_) {
+      fail("the program's start takes too long");
+      return {};
+    }
+    if (Clock::now() - executing_at_ >= std::chrono::microseconds(request_.limits.wall_time_us)) end(wall_over_);
+    auto cpu = station_.cpu_ns();
+    if (!cpu) return std::unexpected(cpu.error());
+    cpu_seen_ns_ = *cpu - std::min(*cpu, cpu_at_exec_ns_);
+    if (cpu_seen_ns_ > request_.limits.cpu_time_us * 1000) end(cpu_over_);
+    if (!killed_) arm();
+    return {};
+  }
+
+  /// The timer goes off at the earliest instant at which a limit can have been reached: CPU time passes at most as fast as there are CPUs.
+  void arm() {
+    const std::uint64_t limit_ns = request_.limits.cpu_time_us * 1000;
+    const auto host_cpus = static_cast<std::uint64_t>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
+    const std::uint64_t allowed_cpus = (request_.limits.cpus_milli + 999) / 1000;
+    const std::uint64_t rate = std::max<std::uint64_t>(1, std::min({allowed_cpus, host_cpus, request_.limits.processes}));
+    const auto cpu_left = nanoseconds((limit_ns - std::min(limit_ns, cpu_seen_ns_)) / rate);
+    const auto wall_left = std::chrono::microseconds(request_.limits.wall_time_us) - (Clock::now() - executing_at_);
+    set_timer(std::max<nanoseconds>(std::min<nanoseconds>(std::max(cpu_left, kCpuCheck), wall_left), std::chrono::microseconds(1)));
+  }
+
+  void set_timer(nanoseconds after) const {
+    itimerspec when{};
+    when.it_value.tv_sec = static_cast<time_t>(after.count() / 1'000'000'000);
+    when.it_value.tv_nsec = static_cast<long>(after.count() % 1'000'000'000);
+    (void)timerfd_settime(timer_.get(), 0, &when, nullptr);
+  }
+
+  core::Outcome outcome() {
+    core::Outcome out;
+    const std::uint64_t cpu_ns = used_.cpu_ns - std::min(used_.cpu_ns, setup_cpu_ns_);
+    out.usage.cpu_us = executing_ ? cpu_ns / 1000 : 0;
+    // Our set-up is kernel work; it comes off the system part.
+    out.usage.cpu_user_us = std::min(out.usage.cpu_us, used_.user_ns / 1000);
+    out.usage.cpu_system_us = out.usage.cpu_us - out.usage.cpu_user_us;
+    out.usage.wall_us = executing_ ? static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(wall_).count()) : 0;
+    out.usage.memory_peak_bytes = used_.memory_peak_bytes;
+    out.usage.processes_peak = used_.processes_peak;
+    out.stdout_truncated = captures_[0].over;
+    out.stderr_truncated = captures_[1].over;
+    oom_ = oom_ || used_.oom_kills > 0;
+    output_over_ = output_over_ || captures_[0].over || captures_[1].over;
+    cpu_over_ = cpu_over_ || out.usage.cpu_us > request_.limits.cpu_time_us;
+    wall_over_ = wall_over_ || out.usage.wall_us > request_.limits.wall_time_us;
+    out.evidence = {{"oom_kill", static_cast<std::int64_t>(used_.oom_kills)},
+                    {"pids_max_hits", static_cast<std::int64_t>(used_.pids_max_hits)},
+                    {"throttled_ms", static_cast<std::int64_t>(used_.throttled_ns / 1'000'000)},
+                    {"memory_anon_bytes", static_cast<std::int64_t>(used_.memory_anon_bytes)},
+                    {"memory_file_bytes", static_cast<std::int64_t>(used_.memory_file_bytes)},
+                    {"setup_cpu_us", static_cast<std::int64_t>(setup_cpu_ns_ / 1000)}};
+    decide(out);
+    return out;
+  }
+
+  /// api.md: cancelled, memory, output, time, wall time, runtime error.
+  void decide(core::Outcome& out) const {
+    using core::Verdict;
+    const auto milliseconds = [](std::uint64_t us) { return std::to_string(us / 1000) + " ms"; };
+    if (cancelled_) return set(out, Verdict::cancelled, "cancelled");
+    if (oom_) return set(out, Verdict::memory_limit_exceeded, "memory limit of " + std::to_string(request_.limits.memory_bytes) + " bytes exceeded");
+    if (output_over_) return set(out, Verdict::output_limit_exceeded, "output limit of " + std::to_string(request_.limits.output_bytes) + " bytes exceeded");
+    if (cpu_over_) return set(out, Verdict::time_limit_exceeded, "CPU time limit of " + milliseconds(request_.limits.cpu_time_us) + " exceeded");
+    if (wall_over_) return set(out, Verdict::wall_time_limit_exceeded, "wall time limit of " + milliseconds(request_.limits.wall_time_us) + " exceeded");
+    if (no_space_) return set(out, Verdict::runtime_error, "the files do not fit into the workspace");
+    if (exec_error_ != 0) {
+      out.exit_code = exec_error_ == ENOENT ? 127 : 126;  // as a shell would say
+      const std::string what = exec_step_ == InitStep::working_directory ? "cannot enter " + request_.cwd : "cannot execute " + request_.argv.front();
+      return set(out, Verdict::runtime_error, what + ": " + std::strerror(exec_error_));
+    }
+    if (WIFEXITED(status_)) {
+      out.exit_code = WEXITSTATUS(status_);
+      if (*out.exit_code == 0) return set(out, Verdict::ok, "");
+      return set(out, Verdict::runtime_error, "exited with code " + std::to_string(*out.exit_code));
+    }
+    out.signal = WTERMSIG(status_);
+    const char* abbreviation = sigabbrev_np(*out.signal);
+    const std::string label = abbreviation != nullptr ? std::string(" (SIG") + abbreviation + ")" : "";
+    set(out, Verdict::runtime_error, "killed by signal " + std::to_string(*out.signal) + label);
+  }
+
+  static void set(core::Outcome& out, core::Verdict verdict, std::string message) {
+    out.verdict = verdict;
+    out.message = std::move(message);
+  }
+
+  Station& station_;
+  Stall& stall_;
+  Sandbox& sandbox_;
+  const StepRequest& request_;
+  int caller_;
+  std::array<Capture, 2> captures_;
+  core::Fd timer_;
+  Clock::time_point executing_at_;
+  nanoseconds wall_{0};
+  CgroupUsage used_;
+  std::uint64_t setup_cpu_ns_ = 0, cpu_at_exec_ns_ = 0, cpu_seen_ns_ = 0;
+  int status_ = 0, exec_error_ = 0;
+  InitStep exec_step_ = InitStep::none;
+  bool executing_ = false, ended_ = false, killed_ = false, no_space_ = false;
+  bool cancelled_ = false, oom_ = false, output_over_ = false, cpu_over_ = false, wall_over_ = false;
+  std::optional<core::Error> fault_;
+};
+
+}  // namespace
+
+core::Result<core::Outcome> supervise(Stall& stall, Sandbox& sandbox, const StepRequest& request, const StepFds& fds, int caller) {
+  return Supervision(stall, sandbox, request, caller).run(fds);
+}
+
+}  // namespace bailiff::sandbox

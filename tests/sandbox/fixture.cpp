@@ -1,0 +1,179 @@
+#include "tests/sandbox/fixture.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <thread>
+
+#include "sandbox/cgroup.h"
+#include "sandbox/kernel_file.h"
+
+namespace bailiff::sandbox::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Shared {
+  Launcher launcher;
+  std::vector<Slot> slots;
+  core::Fd victim_tree;
+  HostState before;
+};
+std::unique_ptr<Shared> shared;
+pid_t launcher_pid = -1;
+
+std::string text_of(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+fs::path own_directory() { return fs::read_symlink("/proc/self/exe").parent_path(); }
+
+std::size_t count_cgroups(const std::string& parent) {
+  std::size_t count = 0;
+  std::error_code fault;
+  for (const auto& entry : fs::directory_iterator(parent, fault))
+    if (entry.is_directory(fault)) count += 1 + count_cgroups(entry.path().string());
+  return count;
+}
+
+/// Processes below this one: the launcher, its slots, their spawners and sandboxes.
+std::size_t count_descendants(pid_t root) {
+  std::size_t count = 0;
+  std::ifstream children("/proc/" + std::to_string(root) + "/task/" + std::to_string(root) + "/children");
+  for (pid_t child = 0; children >> child;) count += 1 + count_descendants(child);
+  return count;
+}
+
+}  // namespace
+
+std::int64_t Ran::evidence(const std::string& name) const {
+  for (const auto& [key, value] : outcome().evidence)
+    if (key == name) return value;
+  ADD_FAILURE() << "no evidence " << name;
+  return -1;
+}
+
+std::ostream& operator<<(std::ostream& out, const HostState& state) {
+  return out << state.descendants << " processes, " << state.fds << " fds, " << state.mounts.size() << " mounts, " << state.cgroups << " cgroups";
+}
+
+HostState look_at_host() {
+  HostState state;
+  std::ifstream mounts("/proc/self/mounts");
+  for (std::string line; std::getline(mounts, line);) state.mounts.insert(line);
+  const auto found = parse_hierarchies(text_of("/proc/self/mountinfo"), text_of("/proc/self/cgroup"));
+  for (const auto* path : {&found.memory, &found.cpu, &found.cpuacct, &found.pids, &found.cpuset})
+    if (!path->empty()) state.cgroups += count_cgroups(*path + "/bailiff." + std::to_string(launcher_pid));
+  state.descendants = count_descendants(getpid());
+  for (const auto& entry : fs::directory_iterator("/proc/self/fd")) (void)entry, ++state.fds;
+  return state;
+}
+
+void SandboxTest::SetUpTestSuite() {
+  if (shared) return;
+  LauncherConfig config;
+  config.launcher_path = (own_directory() / "bailiff-launcher").string();
+  config.slots = 2;
+  config.images = {{"host", Image::Kind::host, ""}};
+  auto launcher = Launcher::start(config);
+  ASSERT_TRUE(launcher) << launcher.error().what;
+  launcher_pid = launcher->pid();
+  shared = std::make_unique<Shared>(Shared{std::move(*launcher), {}, {}, {}});
+  for (unsigned i = 0; i < config.slots; ++i) {
+    auto slot = shared->launcher.next_slot();
+    ASSERT_TRUE(slot) << slot.error().what;
+    shared->slots.push_back(std::move(*slot));
+  }
+  TreeWriter tree;
+  const std::string victim = text_of((own_directory() / "victim").string());
+  ASSERT_FALSE(victim.empty());
+  ASSERT_TRUE(tree.add_file("victim", victim, 0755));
+  auto sealed = tree.finish();
+  ASSERT_TRUE(sealed);
+  shared->victim_tree = std::move(*sealed);
+  // Both stations of both slots come to life with their first steps; what is there afterwards is what must stay.
+  for (int i = 0; i < 4; ++i)
+    for (unsigned slot = 0; slot < 2; ++slot) ASSERT_EQ(run(SandboxTest::victim({"exit", "0"}), slot).verdict(), core::Verdict::ok);
+}
+
+void SandboxTest::TearDownTestSuite() {}
+
+void SandboxTest::SetUp() {
+  ASSERT_TRUE(shared);
+  // A prepared sandbox is there again a moment after a report; the state is taken when it has settled.
+  for (int tries = 0; tries < 500; ++tries) {
+    const auto first = look_at_host();
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    shared->before = look_at_host();
+    if (first == shared->before) return;
+  }
+}
+
+void SandboxTest::TearDown() {
+  if (!shared) return;
+  HostState now;
+  for (int tries = 0; tries < 1000 && !((now = look_at_host()) == shared->before); ++tries)
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  EXPECT_EQ(now, shared->before);
+}
+
+StepRequest SandboxTest::victim(std::vector<std::string> words) {
+  StepRequest request;
+  request.image = "host";
+  request.argv = std::move(words);
+  request.argv.insert(request.argv.begin(), "/work/victim");
+  request.env = {"PATH=/usr/bin:/bin"};
+  request.limits.cpu_time_us = 1'000'000;
+  request.limits.wall_time_us = 3'000'000;
+  request.limits.memory_bytes = 64 << 20;
+  request.limits.output_bytes = 1 << 20;
+  request.trees.emplace_back(fcntl(shared->victim_tree.get(), F_DUPFD_CLOEXEC, 0));
+  return request;
+}
+
+Ran SandboxTest::run(StepRequest request, unsigned slot_index) {
+  if (auto out = output_memfd()) request.stdout_fd = std::move(*out);
+  if (auto err = output_memfd()) request.stderr_fd = std::move(*err);
+  Ran ran{slot(slot_index).run(request), "", ""};
+  EXPECT_TRUE(ran.report) << ran.report.error().what;
+  ran.out = read_all(request.stdout_fd.get()).value_or("");
+  ran.err = read_all(request.stderr_fd.get()).value_or("");
+  return ran;
+}
+
+Slot& SandboxTest::slot(unsigned index) { return shared->slots.at(index); }
+Launcher& SandboxTest::launcher() { return shared->launcher; }
+
+std::string describe(const Ran& ran) {
+  if (!ran.report) return ran.report.error().what;
+  const auto& outcome = ran.outcome();
+  return std::string(core::name(outcome.verdict)) + " '" + outcome.message + "' cpu " + std::to_string(outcome.usage.cpu_us) + " us, wall " +
+         std::to_string(outcome.usage.wall_us) + " us, memory " + std::to_string(outcome.usage.memory_peak_bytes) + ", out " + ran.out.substr(0, 300) + ran.err.substr(0, 300);
+}
+
+namespace {
+
+/// The launcher ends before gtest does, and must leave nothing.
+class EndLauncher : public ::testing::Environment {
+ public:
+  void SetUp() override { before_ = look_at_host(); }
+  void TearDown() override {
+    shared.reset();
+    const auto now = look_at_host();
+    EXPECT_EQ(now, before_);
+  }
+
+ private:
+  HostState before_;
+};
+const auto* const kEnd = ::testing::AddGlobalTestEnvironment(new EndLauncher);
+
+}  // namespace
+
+}  // namespace bailiff::sandbox::testing

@@ -1,0 +1,51 @@
+#pragma once
+// A launcher with two slots for all tests, the victim program in every workspace, and a check after each test that nothing is left.
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "sandbox/client.h"
+
+namespace bailiff::sandbox::testing {
+
+/// Everything that a test looks at after a step.
+struct Ran {
+  core::Result<StepReport> report;
+  std::string out, err;
+  [[nodiscard]] const core::Outcome& outcome() const { return report->outcome; }
+  [[nodiscard]] core::Verdict verdict() const { return report ? report->outcome.verdict : core::Verdict::internal_error; }
+  [[nodiscard]] std::int64_t evidence(const std::string& name) const;
+};
+
+/// What of the host a sandbox could leave behind.
+struct HostState {
+  std::multiset<std::string> mounts;
+  // How many groups below our launcher's: their names change from step to step (which station, which number).
+  std::size_t cgroups = 0, descendants = 0, fds = 0;
+  bool operator==(const HostState&) const = default;
+};
+std::ostream& operator<<(std::ostream& out, const HostState& state);
+HostState look_at_host();
+
+class SandboxTest : public ::testing::Test {
+ public:
+  static void SetUpTestSuite();
+  static void TearDownTestSuite();
+
+ protected:
+  void SetUp() override;
+  void TearDown() override;
+
+  /// A request to run victim with these words, and small limits: 1 s CPU, 3 s wall, 64 MiB.
+  static StepRequest victim(std::vector<std::string> words);
+  static Ran run(StepRequest request, unsigned slot = 0);
+  static Slot& slot(unsigned index);
+  static Launcher& launcher();
+};
+
+/// "runtime_error, signal 11, …": for failure messages.
+std::string describe(const Ran& ran);
+
+}  // namespace bailiff::sandbox::testing

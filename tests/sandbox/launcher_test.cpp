@@ -1,0 +1,80 @@
+#include <signal.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "sandbox/message.h"
+#include "tests/sandbox/fixture.h"
+
+namespace bailiff::sandbox::testing {
+namespace {
+
+using core::ErrorKind;
+using core::Verdict;
+
+TEST_F(SandboxTest, RefusesWhatItWasNotConfiguredFor) {
+  struct Row {
+    const char* what;
+    void (*change)(StepRequest&);
+  };
+  const Row rows[] = {{"image", [](StepRequest& r) { r.image = "other"; }},
+                      {"memory", [](StepRequest& r) { r.limits.memory_bytes = 1ULL << 50; }},
+                      {"zero time", [](StepRequest& r) { r.limits.cpu_time_us = 0; }},
+                      {"no command", [](StepRequest& r) { r.argv.clear(); }},
+                      {"cwd", [](StepRequest& r) { r.cwd = "../.."; }},
+                      {"nul", [](StepRequest& r) { r.argv.push_back(std::string("a\0b", 3)); }},
+                      {"variable", [](StepRequest& r) { r.env = {"NOEQUALS"}; }},
+                      {"unsealed tree", [](StepRequest& r) { r.trees.push_back(std::move(*output_memfd())); }},
+                      {"not a memfd", [](StepRequest& r) { r.trees.emplace_back(dup(0)); }},
+                      {"unsealed stdin", [](StepRequest& r) { r.stdin_fd = std::move(*output_memfd()); }}};
+  for (const auto& row : rows) {
+    auto request = victim({"exit", "0"});
+    request.stdout_fd = std::move(*output_memfd());
+    request.stderr_fd = std::move(*output_memfd());
+    row.change(request);
+    const auto report = slot(0).run(request);
+    ASSERT_FALSE(report) << row.what;
+    EXPECT_EQ(report.error().kind, ErrorKind::invalid) << row.what << ": " << report.error().what;
+  }
+  EXPECT_EQ(run(victim({"exit", "0"})).verdict(), Verdict::ok);
+}
+
+/// The n-th child process of `parent`.
+pid_t child_of(pid_t parent, unsigned n) {
+  std::ifstream children("/proc/" + std::to_string(parent) + "/task/" + std::to_string(parent) + "/children");
+  pid_t child = -1;
+  for (unsigned i = 0; i <= n && children >> child; ++i) {
+  }
+  return child;
+}
+
+TEST_F(SandboxTest, AKilledSlotIsReplacedAndItsProgramDies) {
+  auto request = victim({"sleep", "60000"});
+  request.limits.wall_time_us = 60'000'000;
+  request.stdout_fd = std::move(*output_memfd());
+  request.stderr_fd = std::move(*output_memfd());
+  ASSERT_TRUE(slot(0).start(request));
+  const pid_t slot_process = child_of(launcher().pid(), 0);
+  ASSERT_GT(slot_process, 1);
+  ASSERT_EQ(kill(slot_process, SIGKILL), 0);
+  const auto report = slot(0).finish();
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().kind, ErrorKind::unavailable);
+  auto replacement = launcher().next_slot();
+  ASSERT_TRUE(replacement) << replacement.error().what;
+  EXPECT_EQ(replacement->index(), 0U);
+  slot(0) = std::move(*replacement);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(run(victim({"exit", "0"})).verdict(), Verdict::ok);
+}
+
+TEST_F(SandboxTest, ManyStepsLeaveNothingAndDoNotDrift) {
+  for (int i = 0; i < 200; ++i) {
+    const auto ran = run(victim({"exit", "0"}), static_cast<unsigned>(i % 2));
+    ASSERT_EQ(ran.verdict(), Verdict::ok) << i << describe(ran);
+    EXPECT_LT(ran.outcome().usage.memory_peak_bytes, 8U << 20) << i;
+    EXPECT_LT(ran.outcome().usage.cpu_us, 100'000U) << i;
+  }
+}
+
+}  // namespace
+}  // namespace bailiff::sandbox::testing

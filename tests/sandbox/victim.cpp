@@ -1,0 +1,359 @@
+// Small victim programs, one behaviour each: victim NAME [ARG …]. What it reports on stdout is what it saw; the tests look from outside too.
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/ipc.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/msg.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/shm.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <functional>
+#include <map>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using Arguments = std::vector<std::string>;
+constexpr std::size_t kMiB = 1 << 20;
+
+std::size_t number(const Arguments& arguments, std::size_t index = 0) { return index < arguments.size() ? std::stoull(arguments[index]) : 0; }
+
+double cpu_seconds(clockid_t clock) {
+  timespec used{};
+  clock_gettime(clock, &used);
+  return static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) / 1e9;
+}
+void spin(clockid_t clock, double seconds) {
+  const double end = cpu_seconds(clock) + seconds;
+  while (cpu_seconds(clock) < end) {
+  }
+}
+[[noreturn]] void spin_forever() {
+  while (true) asm volatile("");
+}
+void touch(void* memory, std::size_t bytes) {
+  for (std::size_t at = 0; at < bytes; at += 4096) *(static_cast<volatile char*>(memory) + at) = 1;
+}
+/// Prints "name: errno text" or "name: ok"; for a list of attempts that must fail.
+void attempt(const char* name, long result) { std::printf("%s: %s\n", name, result < 0 ? strerrorname_np(errno) : "ok"); }
+
+int fill_file(const char* path, std::size_t bytes) {
+  const int fd = open(path, O_CREAT | O_WRONLY, 0600);
+  const std::string block(kMiB, 'x');
+  for (std::size_t done = 0; done < bytes;) {
+    const ssize_t n = write(fd, block.data(), std::min(block.size(), bytes - done));
+    if (n < 0) {
+      std::printf("%s\n", strerrorname_np(errno));
+      return 3;
+    }
+    done += static_cast<std::size_t>(n);
+  }
+  return 0;
+}
+
+void write_bytes(int fd, std::size_t bytes) {
+  const std::string block(65536, 'y');
+  while (bytes > 0) {
+    const ssize_t n = write(fd, block.data(), std::min(block.size(), bytes));
+    if (n <= 0) std::exit(4);
+    bytes -= static_cast<std::size_t>(n);
+  }
+}
+
+volatile bool keep_recursing = true;
+int recurse(int depth) {
+  volatile char frame[4096];
+  frame[0] = static_cast<char>(depth);
+  return keep_recursing ? recurse(depth + 1) + frame[0] : 0;
+}
+
+int count_forks() {
+  int made = 0;
+  while (true) {
+    const pid_t child = fork();
+    if (child == 0) {
+      pause();
+      _exit(0);
+    }
+    if (child < 0) break;
+    ++made;
+  }
+  std::printf("%d %s\n", made, strerrorname_np(errno));
+  return 0;
+}
+
+int count_threads() {
+  int made = 0;
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, 65536);
+  for (pthread_t thread; pthread_create(&thread, &attributes, [](void*) -> void* { return pause(), nullptr; }, nullptr) == 0;) ++made;
+  std::printf("%d\n", made);
+  std::fflush(stdout);
+  _exit(0);
+}
+
+[[noreturn]] void fork_bomb() {
+  while (true) (void)!fork();
+}
+
+int list_fds() {
+  DIR* directory = opendir("/proc/self/fd");
+  while (const dirent* entry = readdir(directory))
+    if (entry->d_name[0] != '.' && std::atoi(entry->d_name) != dirfd(directory)) std::printf("%s ", entry->d_name);
+  std::printf("\n");
+  return 0;
+}
+
+int list_pids() {
+  DIR* directory = opendir("/proc");
+  int others = 0;
+  while (const dirent* entry = readdir(directory))
+    if (std::atoi(entry->d_name) > 1 && std::atoi(entry->d_name) != getpid()) ++others;
+  std::printf("%d\n", others);
+  return 0;
+}
+
+int forbidden_calls() {
+  attempt("unshare", unshare(CLONE_NEWUSER));
+  attempt("setns", syscall(SYS_setns, 0, 0));
+  attempt("mount", mount("none", "/tmp", "tmpfs", 0, nullptr));
+  attempt("umount", umount2("/proc", MNT_DETACH));
+  attempt("pivot_root", syscall(SYS_pivot_root, "/tmp", "/tmp"));
+  attempt("chroot", chroot("/tmp"));
+  attempt("clone_newuser", syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, nullptr, nullptr, nullptr, 0));
+  attempt("clone3", syscall(SYS_clone3, nullptr, 0));
+  attempt("bpf", syscall(SYS_bpf, 0, nullptr, 0));
+  attempt("perf_event_open", syscall(SYS_perf_event_open, nullptr, 0, -1, -1, 0));
+  attempt("userfaultfd", syscall(SYS_userfaultfd, 0));
+  attempt("io_uring_setup", syscall(SYS_io_uring_setup, 1, nullptr));
+  attempt("keyctl", syscall(SYS_keyctl, 0, 0, 0, 0, 0));
+  attempt("add_key", syscall(SYS_add_key, "user", "k", "v", 1, -1));
+  attempt("kexec_load", syscall(SYS_kexec_load, 0, 0, nullptr, 0));
+  attempt("reboot", syscall(SYS_reboot, 0, 0, 0, nullptr));
+  attempt("syslog", syscall(SYS_syslog, 3, nullptr, 0));
+  timespec when{};
+  attempt("clock_settime", clock_settime(CLOCK_REALTIME, &when));
+  attempt("open_by_handle_at", syscall(SYS_open_by_handle_at, 0, nullptr, 0));
+  attempt("process_vm_readv", syscall(SYS_process_vm_readv, 1, nullptr, 0, nullptr, 0, 0));
+  attempt("ptrace_init", ptrace(PTRACE_ATTACH, 1, nullptr, nullptr));
+  attempt("seccomp", syscall(SYS_seccomp, 1, 0, nullptr));
+  attempt("modify_ldt", syscall(SYS_modify_ldt, 0, nullptr, 0));
+  attempt("iopl", syscall(SYS_iopl, 3));
+  attempt("personality", syscall(SYS_personality, 0x0400000));
+  attempt("fanotify_init", syscall(SYS_fanotify_init, 0, 0));
+  attempt("sethostname", sethostname("x", 1));
+  attempt("setuid0", setuid(0));
+  attempt("setgroups", syscall(SYS_setgroups, 0, nullptr));
+  attempt("mknod_device", mknod("/tmp/node", S_IFCHR | 0666, 0x101));
+  attempt("nice", setpriority(PRIO_PROCESS, 0, -5));
+  const sched_param real_time{1};
+  attempt("sched_fifo", sched_setscheduler(0, SCHED_FIFO, &real_time));
+  attempt("kill_init", kill(1, SIGKILL) == 0 ? -(errno = EPERM, 1) : -1);
+  attempt("tiocsti", ioctl(0, TIOCSTI, "x"));
+  attempt("tiocsti_high_bits", syscall(SYS_ioctl, 0, 0x100000000UL | TIOCSTI, "x"));
+  attempt("raw_socket", socket(AF_INET, SOCK_RAW, IPPROTO_ICMP));
+  attempt("packet_socket", socket(AF_PACKET, SOCK_RAW, 0));
+  attempt("vsock", socket(AF_VSOCK, SOCK_STREAM, 0));
+  attempt("write_root", open("/escape", O_CREAT | O_WRONLY, 0600));
+  attempt("write_usr", open("/usr/escape", O_CREAT | O_WRONLY, 0600));
+  attempt("write_etc", open("/etc/escape", O_CREAT | O_WRONLY, 0600));
+  attempt("write_proc_sys", open("/proc/sys/kernel/core_pattern", O_WRONLY));
+  attempt("write_oom_score", open("/proc/self/oom_score_adj", O_WRONLY));
+  attempt("read_init_root", open("/proc/1/root", O_RDONLY));
+  attempt("read_init_environ", open("/proc/1/environ", O_RDONLY));
+  attempt("read_init_fd", opendir("/proc/1/fd") == nullptr ? -1 : 0);
+  return 0;
+}
+
+int network() {
+  ifreq request{};
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  std::strcpy(request.ifr_name, "lo");
+  ioctl(fd, SIOCGIFFLAGS, &request);
+  std::printf("lo %s\n", (request.ifr_flags & IFF_UP) != 0 ? "up" : "down");
+  std::string names;
+  struct if_nameindex* all = if_nameindex();
+  for (auto* interface = all; interface != nullptr && interface->if_index != 0; ++interface) names += std::string(interface->if_name) + " ";
+  std::printf("interfaces %s\n", names.c_str());
+  for (const char* address : {"10.0.0.1", "169.254.169.254", "192.0.2.1"}) {
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(80);
+    inet_pton(AF_INET, address, &to.sin_addr);
+    attempt(address, connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to));
+  }
+  sockaddr_in own{};
+  own.sin_family = AF_INET;
+  own.sin_port = htons(4321);
+  inet_pton(AF_INET, "127.0.0.1", &own.sin_addr);
+  attempt("bind_loopback", bind(fd, reinterpret_cast<sockaddr*>(&own), sizeof own));
+  return 0;
+}
+
+int identity() {
+  utsname names{};
+  uname(&names);
+  timespec monotonic{};
+  clock_gettime(CLOCK_MONOTONIC, &monotonic);
+  char cwd[256];
+  std::printf("uid %d gid %d pid %d host %s cwd %s uptime %ld\n", getuid(), getgid(), getpid(), names.nodename, getcwd(cwd, sizeof cwd), monotonic.tv_sec);
+  return 0;
+}
+
+/// A mark in every kind of System V and POSIX object: "new" when nobody left one before.
+int leave_marks() {
+  const bool segment = shmget(0x4711, 4096, IPC_CREAT | IPC_EXCL | 0600) >= 0;
+  const bool queue = msgget(0x4711, IPC_CREAT | IPC_EXCL | 0600) >= 0;
+  const bool posix_segment = shm_open("/mark", O_CREAT | O_EXCL | O_RDWR, 0600) >= 0;
+  const bool file = open("/tmp/mark", O_CREAT | O_EXCL | O_WRONLY, 0600) >= 0;
+  const bool work_file = open("/work/mark", O_CREAT | O_EXCL | O_WRONLY, 0600) >= 0;
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  std::memcpy(name.sun_path, "\0mark", 5);
+  const bool socket_name = bind(socket(AF_UNIX, SOCK_STREAM, 0), reinterpret_cast<sockaddr*>(&name), sizeof(sa_family_t) + 5) == 0;
+  std::printf("%s\n", segment && queue && posix_segment && file && work_file && socket_name ? "new" : "seen");
+  return 0;
+}
+
+/// What outlives its parent: a double-forked daemon that keeps stdout open and writes on.
+int daemonize() {
+  if (fork() == 0) {
+    setsid();
+    if (fork() == 0) {
+      std::signal(SIGTERM, SIG_IGN);
+      while (true) {
+        (void)!write(1, ".", 1);
+        usleep(1000);
+      }
+    }
+    _exit(0);
+  }
+  usleep(20'000);
+  return 0;
+}
+
+/// CPU time spent in children that are reaped, one after another.
+int spin_in_children(const Arguments& arguments) {
+  for (std::size_t i = 0; i < number(arguments); ++i) {
+    const pid_t child = fork();
+    if (child == 0) {
+      spin(CLOCK_PROCESS_CPUTIME_ID, 0.05);
+      _exit(0);
+    }
+    waitpid(child, nullptr, 0);
+  }
+  return 0;
+}
+
+int spin_in_threads(const Arguments& arguments) {
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < number(arguments); ++i) threads.emplace_back([] { spin_forever(); });
+  for (auto& thread : threads) thread.join();
+  return 0;
+}
+
+int make_files(const Arguments& arguments) {
+  std::size_t made = 0;
+  for (; made < number(arguments); ++made)
+    if (open(("/work/f" + std::to_string(made)).c_str(), O_CREAT | O_WRONLY, 0600) < 0 && errno != EMFILE) break;
+    else for (int fd = 3; fd < 8; ++fd) close(fd);
+  std::printf("%zu %s\n", made, made < number(arguments) ? strerrorname_np(errno) : "all");
+  return 0;
+}
+
+/// Things a collector must not follow or block on, beside one good file.
+int plant_traps() {
+  (void)!mkdir("out", 0755);
+  (void)!symlink("/etc/passwd", "out/link");
+  (void)!symlink("../../../../../etc/passwd", "out/up");
+  mkfifo("out/fifo", 0666);
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  std::strcpy(name.sun_path, "out/socket");
+  (void)!bind(socket(AF_UNIX, SOCK_STREAM, 0), reinterpret_cast<sockaddr*>(&name), sizeof name);
+  const int sparse = open("out/sparse", O_CREAT | O_WRONLY, 0600);
+  (void)!ftruncate(sparse, 200 * kMiB);
+  close(open("out/unreadable", O_CREAT | O_WRONLY, 0000));
+  close(open("out/\xff\xfe", O_CREAT | O_WRONLY, 0644));
+  const int good = open("out/good", O_CREAT | O_WRONLY, 0644);
+  (void)!write(good, "good", 4);
+  std::string deep = "out";
+  for (int i = 0; i < 40 && mkdir((deep += "/d").c_str(), 0755) == 0; ++i) {
+  }
+  return 0;
+}
+
+const std::map<std::string, std::function<int(const Arguments&)>> kVictims = {
+    {"exit", [](const Arguments& a) { return static_cast<int>(number(a)); }},
+    {"signal", [](const Arguments& a) { std::signal(static_cast<int>(number(a)), SIG_DFL); raise(static_cast<int>(number(a))); return 99; }},
+    {"spin", [](const Arguments& a) { spin(CLOCK_PROCESS_CPUTIME_ID, static_cast<double>(number(a)) / 1000); return 0; }},
+    {"spin_forever", [](const Arguments&) -> int { spin_forever(); }},
+    {"spin_blocking_signals", [](const Arguments&) -> int { sigset_t all; sigfillset(&all); sigprocmask(SIG_SETMASK, &all, nullptr); spin_forever(); }},
+    {"spin_in_children", spin_in_children},
+    {"spin_in_threads", spin_in_threads},
+    {"spin_in_daemon", [](const Arguments&) -> int { if (fork() == 0) { if (fork() == 0) spin_forever(); _exit(0); } while (true) pause(); }},
+    {"sleep", [](const Arguments& a) { usleep(static_cast<useconds_t>(number(a)) * 1000); return 0; }},
+    {"stop", [](const Arguments&) { raise(SIGSTOP); return 0; }},
+    {"read_stdin", [](const Arguments&) { char c; while (read(0, &c, 1) > 0) {} return 0; }},
+    {"cat", [](const Arguments&) { char b[65536]; for (ssize_t n; (n = read(0, b, sizeof b)) > 0;) if (write(1, b, static_cast<std::size_t>(n)) != n) return 5; return 0; }},
+    {"allocate", [](const Arguments& a) { touch(mmap(nullptr, number(a) * kMiB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), number(a) * kMiB); return 0; }},
+    {"reserve", [](const Arguments& a) { return mmap(nullptr, number(a) * kMiB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == MAP_FAILED ? 1 : 0; }},
+    {"allocate_in_children", [](const Arguments& a) { for (std::size_t i = 0; i < number(a); ++i) if (fork() == 0) { touch(std::malloc(kMiB * 8), kMiB * 8); pause(); } usleep(3'000'000); return 0; }},
+    {"fill_tmp", [](const Arguments& a) { return fill_file("/tmp/big", number(a) * kMiB); }},
+    {"fill_shm", [](const Arguments& a) { return fill_file("/dev/shm/big", number(a) * kMiB); }},
+    {"fill_work", [](const Arguments& a) { return fill_file("/work/big", number(a) * kMiB); }},
+    {"fill_memfd", [](const Arguments& a) { const int fd = memfd_create("m", 0); return ftruncate(fd, static_cast<off_t>(number(a) * kMiB)) == 0 ? (touch(mmap(nullptr, number(a) * kMiB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), number(a) * kMiB), 0) : 1; }},
+    {"recurse", [](const Arguments&) { return recurse(0); }},
+    {"count_forks", [](const Arguments&) { return count_forks(); }},
+    {"count_threads", [](const Arguments&) { return count_threads(); }},
+    {"fork_bomb", [](const Arguments&) -> int { fork_bomb(); }},
+    {"write_out", [](const Arguments& a) { write_bytes(1, number(a)); return 0; }},
+    {"write_err", [](const Arguments& a) { write_bytes(2, number(a)); return 0; }},
+    {"write_forever", [](const Arguments&) -> int { std::signal(SIGPIPE, SIG_IGN); while (true) write_bytes(1, 65536); }},
+    {"daemonize", [](const Arguments&) { return daemonize(); }},
+    {"list_fds", [](const Arguments&) { return list_fds(); }},
+    {"list_pids", [](const Arguments&) { return list_pids(); }},
+    {"forbidden_calls", [](const Arguments&) { return forbidden_calls(); }},
+    {"network", [](const Arguments&) { return network(); }},
+    {"identity", [](const Arguments&) { return identity(); }},
+    {"leave_marks", [](const Arguments&) { return leave_marks(); }},
+    {"make_files", make_files},
+    {"plant_traps", [](const Arguments&) { return plant_traps(); }},
+    {"environment", [](const Arguments&) { for (char** v = environ; *v != nullptr; ++v) std::puts(*v); return 0; }},
+    {"int80", [](const Arguments&) { long r; asm volatile("int $0x80" : "=a"(r) : "a"(20)); return static_cast<int>(r); }},
+    {"x32", [](const Arguments&) { return static_cast<int>(syscall(0x40000000 + SYS_getpid)); }},
+    {"print_file", [](const Arguments& a) { char b[4096]; const int fd = open(a.at(0).c_str(), O_RDONLY); if (fd < 0) return errno; for (ssize_t n; (n = read(fd, b, sizeof b)) > 0;) (void)!write(1, b, static_cast<std::size_t>(n)); return 0; }},
+    {"write_file", [](const Arguments& a) { const int fd = open(a.at(0).c_str(), O_CREAT | O_WRONLY, 0644); return fd >= 0 && write(fd, a.at(1).data(), a.at(1).size()) > 0 ? 0 : 1; }},
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const auto victim = argc > 1 ? kVictims.find(argv[1]) : kVictims.end();
+  if (victim == kVictims.end()) return 98;
+  return victim->second(Arguments(argv + 2, argv + argc));
+}
