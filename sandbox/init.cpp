@@ -5,6 +5,7 @@
 #include <linux/capability.h>
 #include <linux/close_range.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/fsuid.h>
 #include <sys/ioctl.h>
@@ -16,7 +17,6 @@
 
 #include <array>
 #include <csignal>
-#include <ctime>
 
 #include "sandbox/message.h"
 #include "sandbox/program.h"
@@ -41,12 +41,6 @@ std::string tmpfs_options(const core::Limits& limits) {
   return "size=" + std::to_string(limits.workspace_bytes) + ",nr_inodes=" + std::to_string(limits.workspace_inodes) + ",mode=1777";
 }
 
-std::uint64_t own_cpu_ns() {
-  timespec used{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
-  return static_cast<std::uint64_t>(used.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(used.tv_nsec);
-}
-
 class Init {
  public:
   Init(core::Fd control, core::Fd mapped, const SeccompFilter& filter)
@@ -60,13 +54,13 @@ class Init {
     isolate();
     mount_private();
     set_up_network_and_names();
-    send({InitReport::Kind::prepared});
-    const std::uint64_t idle_cpu_ns = own_cpu_ns();
+    send({InitReport::Kind::prepared, InitStep::none, 0, 0, 0, 0});
+    const std::uint64_t idle_cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
     receive_go();
     unpack();
     const pid_t program = start();
     const int status = reap(program);
-    send({InitReport::Kind::ended, InitStep::none, 0, status, own_cpu_ns() - idle_cpu_ns});
+    send({InitReport::Kind::ended, InitStep::none, 0, status, clock_ns(CLOCK_PROCESS_CPUTIME_ID) - idle_cpu_ns, ended_ns_});
     // The slot reads the counters now and then ends us.
     (void)!read(control_.get(), &byte, 1);
     _exit(0);
@@ -77,7 +71,7 @@ class Init {
     if (write(control_.get(), &report, sizeof report) != sizeof report) _exit(1);  // the slot is gone
   }
   [[noreturn]] void fail(InitStep step, int error) {
-    send({InitReport::Kind::failed, step, error, 0, 0});
+    send({InitReport::Kind::failed, step, error, 0, 0, 0});
     _exit(1);
   }
   void expect(bool done, InitStep step) {
@@ -98,11 +92,18 @@ class Init {
     // namespace can be set only until somebody lives in it. The program will be the first.
     expect(unshare(CLONE_NEWCGROUP | CLONE_NEWTIME) == 0, InitStep::unshare);
     expect(setgroups(0, nullptr) == 0 && setresgid(0, 0, 0) == 0 && setresuid(0, 0, 0) == 0, InitStep::ids);
-    expect(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0, InitStep::death_signal);
+    die_with_slot();
     // Not readable, traceable or dumpable by anybody inside.
     expect(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0, InitStep::capabilities);
     for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; ++capability)
       expect(prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0, InitStep::capabilities);
+  }
+
+  /// From here on the slot's death ends the sandbox. One that came earlier shows as a hang-up of its socket.
+  void die_with_slot() {
+    expect(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0, InitStep::death_signal);
+    pollfd entry{control_.get(), 0, 0};
+    if (poll(&entry, 1, 0) != 0) _exit(1);
   }
 
   void mount_private() {
@@ -167,7 +168,7 @@ class Init {
       if (!tree) fail(InitStep::unpack, EPROTO);
       const int fault = unpack_tree(root.get(), *tree);
       if (fault == ENOSPC || fault == EFBIG) {
-        send({InitReport::Kind::no_space, InitStep::unpack, fault, 0, 0});
+        send({InitReport::Kind::no_space, InitStep::unpack, fault, 0, 0, 0});
         _exit(0);
       }
       if (fault != 0) fail(InitStep::unpack, fault);
@@ -175,6 +176,7 @@ class Init {
     setfsuid(0);
     setfsgid(0);
     request_.trees.clear();
+    die_with_slot();  // a change of the file-system ids has cleared the death signal
   }
 
   pid_t start() {
@@ -189,12 +191,13 @@ class Init {
   }
 
   /// Waits for the program, reaping every orphan on the way; then ends and reaps all that is left.
-  static int reap(pid_t program) {
+  int reap(pid_t program) {
     int status = 0, program_status = 0;
     for (pid_t ended = 0; ended != program;) {
       ended = waitpid(-1, &status, __WALL);
       if (ended == program) program_status = status;
     }
+    ended_ns_ = clock_ns(CLOCK_MONOTONIC);
     (void)kill(-1, SIGKILL);
     while (waitpid(-1, &status, __WALL) > 0 || errno == EINTR) {
     }
@@ -205,9 +208,16 @@ class Init {
   const SeccompFilter& filter_;
   core::Limits limits_ = core::default_limits();
   StepRequest request_;
+  std::uint64_t ended_ns_ = 0;
 };
 
 }  // namespace
+
+std::uint64_t clock_ns(clockid_t clock) {
+  timespec now{};
+  clock_gettime(clock, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+}
 
 const char* name(InitStep step) { return kStepNames.at(static_cast<std::size_t>(step)); }
 

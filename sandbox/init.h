@@ -5,6 +5,7 @@
 // status. It is root inside (host id base + 0), the program is not (host id base + 1), so the program cannot touch it.
 // It is forked from a single-threaded process, so it may allocate.
 #include <cstdint>
+#include <ctime>
 
 #include "core/fd.h"
 #include "sandbox/seccomp_filter.h"
@@ -34,7 +35,11 @@ struct InitReport {
   std::int32_t error = 0;
   std::int32_t status = 0;
   std::uint64_t cpu_ns = 0;
+  std::uint64_t at_ns = 0;  // of the sender's CLOCK_MONOTONIC (for `executing`: in the program's time namespace)
 };
+
+/// Nanoseconds of a clock, now.
+std::uint64_t clock_ns(clockid_t clock);
 
 /// slot → init. kGo comes with the descriptors {request, stdout, stderr, [stdin], trees …}.
 struct GoMessage {

@@ -7,17 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <csignal>
-#include <ctime>
 
 namespace bailiff::sandbox {
 namespace {
-
-std::uint64_t own_cpu_ns() {
-  timespec used{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
-  return static_cast<std::uint64_t>(used.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(used.tv_nsec);
-}
 
 class Child {
  public:
@@ -29,14 +21,13 @@ class Child {
     for (const auto& [resource, value] : step_rlimits(request_.limits)) set_rlimit(resource, value);
     drop_ids();
     umask(022);
-    reset_signals();
     const std::string directory = "/work/" + request_.cwd;
-    if (chdir(directory.c_str()) != 0) stop({InitReport::Kind::exec_failed, InitStep::working_directory, errno, 0, 0});
+    if (chdir(directory.c_str()) != 0) stop({InitReport::Kind::exec_failed, InitStep::working_directory, errno, 0, 0, 0});
     prepare_strings();
     expect(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, InitStep::no_new_privs);
-    if (const int fault = install_seccomp_filter(filter_); fault != 0) stop({InitReport::Kind::failed, InitStep::seccomp, fault, 0, 0});
-    send({InitReport::Kind::executing, InitStep::none, 0, 0, own_cpu_ns()});
-    stop({InitReport::Kind::exec_failed, InitStep::none, exec(), 0, 0});
+    if (const int fault = install_seccomp_filter(filter_); fault != 0) stop({InitReport::Kind::failed, InitStep::seccomp, fault, 0, 0, 0});
+    send({InitReport::Kind::executing, InitStep::none, 0, 0, clock_ns(CLOCK_PROCESS_CPUTIME_ID), clock_ns(CLOCK_MONOTONIC)});
+    stop({InitReport::Kind::exec_failed, InitStep::none, exec(), 0, 0, 0});
   }
 
  private:
@@ -46,7 +37,7 @@ class Child {
     _exit(127);
   }
   void expect(bool done, InitStep step) {
-    if (!done) stop({InitReport::Kind::failed, step, errno, 0, 0});
+    if (!done) stop({InitReport::Kind::failed, step, errno, 0, 0, 0});
   }
 
   void set_stdio() {
@@ -70,13 +61,6 @@ class Child {
     expect(setresgid(kProgramId, kProgramId, kProgramId) == 0, InitStep::ids);
     expect(setresuid(kProgramId, kProgramId, kProgramId) == 0, InitStep::ids);
     expect(geteuid() == kProgramId && getegid() == kProgramId && setuid(0) != 0, InitStep::ids);
-  }
-
-  static void reset_signals() {
-    for (int signal = 1; signal < NSIG; ++signal) (void)std::signal(signal, SIG_DFL);
-    sigset_t none;
-    sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, nullptr);
   }
 
   void prepare_strings() {

@@ -39,9 +39,10 @@ core::Status send_message(int socket, std::string_view bytes, const std::vector<
 }
 
 core::Result<Message> receive_message(int socket) {
+  // Not on the heap: of a buffer this large only the pages that a message fills are ever touched.
+  static thread_local std::array<char, kMaxMessageBytes> buffer;
   Message received;
-  received.bytes.resize(kMaxMessageBytes);
-  iovec part{received.bytes.data(), received.bytes.size()};
+  iovec part{buffer.data(), buffer.size()};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(kMaxMessageFds * sizeof(int))> control{};
   msghdr message{};
   message.msg_iov = &part;
@@ -57,7 +58,7 @@ core::Result<Message> receive_message(int socket) {
     }
     return core::errno_error("receive");
   }
-  received.bytes.resize(static_cast<std::size_t>(n));
+  received.bytes.assign(buffer.data(), static_cast<std::size_t>(n));
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
     if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
     const std::size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);

@@ -57,6 +57,11 @@ class SpawnerProcess {
   }
 
   core::Status enter_image() {
+    // Dispositions that somebody above ignores would reach the programs through fork and exec.
+    for (int signal = 1; signal < NSIG; ++signal) (void)std::signal(signal, SIG_DFL);
+    sigset_t none;
+    sigemptyset(&none);
+    if (sigprocmask(SIG_SETMASK, &none, nullptr) != 0) return core::errno_error("sigprocmask");
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return core::errno_error("prctl");
     const core::Fd null(open("/dev/null", O_RDWR | O_CLOEXEC));
     for (int fd = 0; fd < 3; ++fd)

@@ -20,13 +20,14 @@
 namespace bailiff::sandbox {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using Clock = std::chrono::steady_clock;  // CLOCK_MONOTONIC, as init's and the program's timestamps are
 using std::chrono::nanoseconds;
 
 // From "go" to the program's exec: unpacking of files included. A set-up that takes longer has failed.
 constexpr std::chrono::seconds kSetUpTime(30);
 // The smallest pause between two looks at the CPU counter: what a limit may be overrun by at the most.
 constexpr nanoseconds kCpuCheck = std::chrono::microseconds(300);
+constexpr std::uint64_t kSecondNs = 1'000'000'000;
 constexpr std::size_t kReadBytes = 64 * 1024;
 
 /// One captured stream: the read end of the program's pipe and the memfd it goes to.
@@ -91,13 +92,10 @@ class Supervision {
   }
 
   /// Monotonic and boot time start near zero in the sandbox.
-  core::Status set_clock_offsets() const {
-    std::string offsets;
-    for (const auto& [clock, label] : {std::pair{CLOCK_MONOTONIC, "monotonic"}, {CLOCK_BOOTTIME, "boottime"}}) {
-      timespec now{};
-      clock_gettime(clock, &now);
-      offsets += std::string(label) + " -" + std::to_string(now.tv_sec) + " 0\n";
-    }
+  core::Status set_clock_offsets() {
+    const std::uint64_t monotonic_s = clock_ns(CLOCK_MONOTONIC) / kSecondNs, boot_s = clock_ns(CLOCK_BOOTTIME) / kSecondNs;
+    clock_offset_ns_ = monotonic_s * kSecondNs;
+    const std::string offsets = "monotonic -" + std::to_string(monotonic_s) + " 0\nboottime -" + std::to_string(boot_s) + " 0\n";
     return write_kernel_file("/proc/" + std::to_string(sandbox_.init) + "/timens_offsets", offsets);
   }
 
@@ -168,7 +166,7 @@ class Supervision {
       case InitReport::Kind::executing:
         executing_ = true;
         setup_cpu_ns_ = report.cpu_ns;
-        executing_at_ = Clock::now();
+        executing_at_ = Clock::time_point(nanoseconds(report.at_ns + clock_offset_ns_));
         // For the checks while it runs. What the program used until now (next to nothing) is in its favour; the account at its end is exact.
         cpu_at_exec_ns_ = station_.cpu_ns().value_or(setup_cpu_ns_);
         arm();
@@ -178,7 +176,7 @@ class Supervision {
         exec_step_ = report.step;
         return;
       case InitReport::Kind::ended:
-        wall_ = Clock::now() - executing_at_;
+        wall_ = Clock::time_point(nanoseconds(report.at_ns)) - executing_at_;
         status_ = report.status;
         setup_cpu_ns_ += report.cpu_ns;
         ended_ = true;
@@ -302,7 +300,7 @@ class Supervision {
   Clock::time_point executing_at_;
   nanoseconds wall_{0};
   CgroupUsage used_;
-  std::uint64_t setup_cpu_ns_ = 0, cpu_at_exec_ns_ = 0, cpu_seen_ns_ = 0;
+  std::uint64_t clock_offset_ns_ = 0, setup_cpu_ns_ = 0, cpu_at_exec_ns_ = 0, cpu_seen_ns_ = 0;
   int status_ = 0, exec_error_ = 0;
   InitStep exec_step_ = InitStep::none;
   bool executing_ = false, ended_ = false, killed_ = false, no_space_ = false;
