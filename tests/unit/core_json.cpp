@@ -101,11 +101,10 @@ TEST(Step, IsAsTheApiHasIt) {
   step.stdout_bytes = "out";
   step.stderr_bytes = "\xff";
   step.outcome.stderr_truncated = true;
-  EXPECT_EQ(
-      to_json(step).dump(),
-      R"({"name":"compile","verdict":"ok","exit_code":0,"signal":null,"message":null,"cpu_time_ms":12.418,"cpu_user_ms":9.1,)"
-      R"("cpu_system_ms":3.318,"wall_time_ms":14.02,"memory_peak_bytes":3612672,"processes_peak":3,"stdout":"out",)"
-      R"("stderr":{"base64":"/w=="},"stdout_truncated":false,"stderr_truncated":true,"evidence":{"oom_kill":0,"throttled_ms":12}})");
+  EXPECT_EQ(to_json(step).dump(),
+            R"({"name":"compile","verdict":"ok","exit_code":0,"signal":null,"message":null,"cpu_time_ms":12.418,"cpu_user_ms":9.1,)"
+            R"("cpu_system_ms":3.318,"wall_time_ms":14.02,"memory_peak_bytes":3612672,"processes_peak":3,"stdout":"out",)"
+            R"("stderr":{"base64":"/w=="},"stdout_truncated":false,"stderr_truncated":true,"evidence":{"oom_kill":0,"throttled_ms":12}})");
 }
 
 TEST(Step, UnknownFiguresAndEmptyMessagesAreNull) {

@@ -1,0 +1,134 @@
+#include "storage/job_reader.h"
+
+#include <algorithm>
+
+#include "storage/job_tables.h"
+
+namespace bailiff::storage {
+namespace {
+
+constexpr const char* kAfterEveryId = "\xF4\x8F\xBF\xBF";  // the last code point sorts behind any id
+
+std::optional<std::int64_t> optional_int64(const SQLite::Column& column) {
+  return column.isNull() ? std::nullopt : std::optional(column.getInt64());
+}
+
+// The ids that a list shows, newest first. Each filter that stands alone walks an index in the order of the ids (those of the queued
+// and of the running jobs are small enough to sort). States are enumerators, never text of a client: they may be part of the statement.
+std::string list_statement(const ListQuery& query) {
+  const bool by_label = !query.labels.empty();
+  const std::string id = by_label ? "labels.job_id" : "jobs.id";
+  std::string sql = "SELECT " + id + " FROM ";
+  if (by_label) {
+    sql += "labels CROSS JOIN jobs ON jobs.id = labels.job_id";
+  } else {
+    sql += "jobs";
+    if (query.state == core::JobState::queued) sql += " INDEXED BY jobs_queued";
+    if (query.state == core::JobState::running) sql += " INDEXED BY jobs_running";
+  }
+  sql += " WHERE " + id + " < ?";
+  if (query.state) sql += " AND jobs.state = '" + std::string(core::name(*query.state)) + "'";
+  if (query.verdict) sql += " AND jobs.verdict = ?";
+  if (by_label) sql += " AND labels.key = ? AND labels.value = ?";
+  for (std::size_t i = 1; i < query.labels.size(); ++i)
+    sql += " AND EXISTS (SELECT 1 FROM labels AS other WHERE other.job_id = jobs.id AND other.key = ? AND other.value = ?)";
+  return sql + " ORDER BY " + id + " DESC LIMIT ?";
+}
+
+std::vector<std::string> list_ids(Connection& connection, const ListQuery& query) {
+  Query ids = connection.query(list_statement(query));
+  int parameter = 0;
+  ids->bind(++parameter, query.before_id ? *query.before_id : std::string(kAfterEveryId));
+  if (query.verdict) ids->bind(++parameter, std::string(core::name(*query.verdict)));
+  for (const auto& [key, value] : query.labels) {
+    ids->bind(++parameter, key);
+    ids->bind(++parameter, value);
+  }
+  ids->bind(++parameter, std::max(query.limit, 0));
+  std::vector<std::string> found;
+  while (ids->executeStep()) found.push_back(ids->getColumn(0).getString());
+  return found;
+}
+
+}  // namespace
+
+void JobReader::read_labels(StoredJob& job) {
+  Query labels = connection_.query("SELECT key, value FROM labels WHERE job_id = ?");
+  labels->bindNoCopy(1, job.id);
+  while (labels->executeStep()) job.labels.emplace(labels->getColumn(0).getString(), labels->getColumn(1).getString());
+}
+
+core::Result<StoredJob> JobReader::get(const std::string& id) {
+  Query row = connection_.query(
+      "SELECT jobs.id, state, verdict, message, priority, attempt, created_us, started_us, finished_us, cancel_requested, "
+      "requests.document, coalesce(results.document, '') "
+      "FROM jobs LEFT JOIN requests ON requests.job_id = jobs.id LEFT JOIN results ON results.job_id = jobs.id WHERE jobs.id = ?");
+  row->bindNoCopy(1, id);
+  if (!row->executeStep()) return core::error(core::ErrorKind::not_found, "no job " + id);
+  StoredJob job;
+  job.id = row->getColumn(0).getString();
+  const auto state = core::job_state_from_name(row->getColumn(1).getString());
+  if (!state) return core::error(core::ErrorKind::internal, "unknown state of job " + id);
+  job.state = *state;
+  if (!row->getColumn(2).isNull()) {
+    job.verdict = core::verdict_from_name(row->getColumn(2).getString());
+    if (!job.verdict) return core::error(core::ErrorKind::internal, "unknown verdict of job " + id);
+  }
+  job.message = row->getColumn(3).getString();
+  job.priority = row->getColumn(4).getInt();
+  job.attempt = row->getColumn(5).getInt();
+  job.created_us = row->getColumn(6).getInt64();
+  job.started_us = optional_int64(row->getColumn(7));
+  job.finished_us = optional_int64(row->getColumn(8));
+  job.cancel_requested = row->getColumn(9).getInt() != 0;
+  job.request = row->getColumn(10).getString();
+  job.result = row->getColumn(11).getString();
+  read_labels(job);
+  return job;
+}
+
+core::Result<std::vector<StoredJob>> JobReader::list(const ListQuery& query) {
+  if (query.labels.size() > kMaxListLabels)
+    return core::error(core::ErrorKind::invalid, "at most " + std::to_string(kMaxListLabels) + " labels at a time");
+  std::vector<StoredJob> jobs;
+  for (const std::string& id : list_ids(connection_, query)) {
+    auto job = get(id);
+    if (!job) return std::unexpected(std::move(job.error()));
+    jobs.push_back(std::move(*job));
+  }
+  return jobs;
+}
+
+core::Result<Store::Slice> JobReader::output(const std::string& id, int index, Stream stream, std::uint64_t offset, std::uint64_t length) {
+  Store::Slice slice;
+  {
+    Query last = connection_.query(
+        "SELECT offset_bytes + length(bytes) FROM outputs WHERE job_id = ? AND step = ? AND stream = ? ORDER BY offset_bytes DESC LIMIT 1");
+    last->bindNoCopy(1, id);
+    last->bind(2, index);
+    last->bindNoCopy(3, stream_name(stream));
+    if (!last->executeStep()) return core::error(core::ErrorKind::not_found, "no such output of job " + id);
+    slice.total_bytes = static_cast<std::uint64_t>(last->getColumn(0).getInt64());
+  }
+  if (offset >= slice.total_bytes || length == 0) return slice;
+  const std::uint64_t end = offset + std::min(length, slice.total_bytes - offset);
+  slice.bytes.reserve(end - offset);
+  Query pieces = connection_.query(
+      "SELECT offset_bytes, bytes FROM outputs WHERE job_id = ? AND step = ? AND stream = ? AND offset_bytes >= ? AND offset_bytes < ? "
+      "ORDER BY offset_bytes");
+  pieces->bindNoCopy(1, id);
+  pieces->bind(2, index);
+  pieces->bindNoCopy(3, stream_name(stream));
+  pieces->bind(4, static_cast<std::int64_t>(offset / kOutputPieceBytes * kOutputPieceBytes));
+  pieces->bind(5, static_cast<std::int64_t>(end));
+  while (pieces->executeStep()) {
+    const auto start = static_cast<std::uint64_t>(pieces->getColumn(0).getInt64());
+    const SQLite::Column bytes = pieces->getColumn(1);
+    const std::string_view piece(static_cast<const char*>(bytes.getBlob()), static_cast<std::size_t>(bytes.getBytes()));
+    const std::uint64_t skip = offset > start ? offset - start : 0;
+    slice.bytes += piece.substr(skip, end - start - skip);
+  }
+  return slice;
+}
+
+}  // namespace bailiff::storage

@@ -1,0 +1,26 @@
+#pragma once
+// The reads of store.h as SQL, on one connection. SQLite::Exception leaves these functions.
+#include <string>
+#include <vector>
+
+#include "storage/connection.h"
+#include "storage/store.h"
+
+namespace bailiff::storage {
+
+class JobReader {
+ public:
+  explicit JobReader(Connection& connection) : connection_(connection) {}
+
+  // Each of these reads from one snapshot: call inside a transaction.
+  core::Result<StoredJob> get(const std::string& id);
+  core::Result<std::vector<StoredJob>> list(const ListQuery& query);
+  core::Result<Store::Slice> output(const std::string& id, int index, Stream stream, std::uint64_t offset, std::uint64_t length);
+
+ private:
+  void read_labels(StoredJob& job);
+
+  Connection& connection_;
+};
+
+}  // namespace bailiff::storage

@@ -1,0 +1,192 @@
+#include "storage/job_tables.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace bailiff::storage {
+namespace {
+
+std::string text_of(std::string_view name) { return std::string(name); }
+
+std::unexpected<core::Error> unknown_job(const std::string& id) { return core::error(core::ErrorKind::not_found, "no job " + id); }
+
+}  // namespace
+
+const char* stream_name(Stream stream) { return stream == Stream::stdout_stream ? "stdout" : "stderr"; }
+
+// The answer where the idempotency key was used before.
+std::optional<core::Result<Submitted>> JobTables::submitted_before(const NewJob& job) {
+  if (!job.idempotency_key) return std::nullopt;
+  Query known = connection_.query("SELECT digest, job_id FROM idempotency_keys WHERE owner = ? AND key = ?");
+  known->bindNoCopy(1, job.owner);
+  known->bindNoCopy(2, *job.idempotency_key);
+  if (!known->executeStep()) return std::nullopt;
+  if (known->getColumn(0).getString() != job.request_digest)
+    return core::error(core::ErrorKind::conflict, "idempotency key used with another request");
+  return Submitted{known->getColumn(1).getString(), true};
+}
+
+void JobTables::insert_job(const NewJob& job) {
+  Query row = connection_.query("INSERT INTO jobs (id, state, priority, created_us) VALUES (?, 'queued', ?, ?)");
+  row->bindNoCopy(1, job.id);
+  row->bind(2, job.priority);
+  row->bind(3, job.created_us);
+  row->exec();
+  Query request = connection_.query("INSERT INTO requests (job_id, document) VALUES (?, ?)");
+  request->bindNoCopy(1, job.id);
+  request->bindNoCopy(2, job.request);
+  request->exec();
+  for (const auto& [key, value] : job.labels) {
+    Query label = connection_.query("INSERT INTO labels (job_id, key, value) VALUES (?, ?, ?)");
+    label->bindNoCopy(1, job.id);
+    label->bindNoCopy(2, key);
+    label->bindNoCopy(3, value);
+    label->exec();
+  }
+}
+
+core::Result<Submitted> JobTables::submit(const NewJob& job) {
+  if (auto before = submitted_before(job)) return *before;
+  insert_job(job);
+  if (job.idempotency_key) {
+    Query key = connection_.query("INSERT INTO idempotency_keys (owner, key, digest, job_id) VALUES (?, ?, ?, ?)");
+    key->bindNoCopy(1, job.owner);
+    key->bindNoCopy(2, *job.idempotency_key);
+    key->bindNoCopy(3, job.request_digest);
+    key->bindNoCopy(4, job.id);
+    key->exec();
+  }
+  change_ = {.queued = 1, .running = 0};
+  return Submitted{job.id, false};
+}
+
+core::Result<std::optional<ClaimedJob>> JobTables::claim(std::int64_t now_us) {
+  ClaimedJob job;
+  {
+    Query next =
+        connection_.query("SELECT id, attempt FROM jobs INDEXED BY jobs_queued WHERE state = 'queued' ORDER BY priority DESC, id LIMIT 1");
+    if (!next->executeStep()) return std::nullopt;
+    job.id = next->getColumn(0).getString();
+    job.attempt = next->getColumn(1).getInt() + 1;
+  }
+  Query lease = connection_.query("UPDATE jobs SET state = 'running', attempt = ?, started_us = ? WHERE id = ?");
+  lease->bind(1, job.attempt);
+  lease->bind(2, now_us);
+  lease->bindNoCopy(3, job.id);
+  lease->exec();
+  Query request = connection_.query("SELECT document FROM requests WHERE job_id = ?");
+  request->bindNoCopy(1, job.id);
+  if (!request->executeStep()) return core::error(core::ErrorKind::internal, "no request of job " + job.id);
+  job.request = request->getColumn(0).getString();
+  change_ = {.queued = -1, .running = 1};
+  return job;
+}
+
+core::Error JobTables::lease_error(const std::string& id, int attempt) {
+  Query job = connection_.query("SELECT state, attempt FROM jobs WHERE id = ?");
+  job->bindNoCopy(1, id);
+  if (!job->executeStep()) return unknown_job(id).error();
+  return {core::ErrorKind::conflict,
+          "attempt " + std::to_string(attempt) + " does not hold job " + id + ": it is " + job->getColumn(0).getString() + " in attempt " +
+              std::to_string(job->getColumn(1).getInt()),
+          0};
+}
+
+core::Status JobTables::end_lease(const Finish& finish) {
+  Query job = connection_.query(
+      "UPDATE jobs SET state = 'finished', verdict = ?, message = ?, finished_us = ? WHERE id = ? AND state = 'running' AND attempt = ?");
+  job->bind(1, text_of(core::name(finish.verdict)));
+  job->bindNoCopy(2, finish.message);
+  job->bind(3, finish.finished_us);
+  job->bindNoCopy(4, finish.id);
+  job->bind(5, finish.attempt);
+  if (job->exec() == 1) return {};
+  return std::unexpected(lease_error(finish.id, finish.attempt));
+}
+
+void JobTables::insert_output(const std::string& id, const Output& output) {
+  std::size_t offset = 0;
+  do {  // an empty output has one empty piece: it was captured, and nothing came
+    const std::size_t size = std::min(kOutputPieceBytes, output.bytes.size() - offset);
+    Query piece = connection_.query("INSERT INTO outputs (job_id, step, stream, offset_bytes, bytes) VALUES (?, ?, ?, ?, ?)");
+    piece->bindNoCopy(1, id);
+    piece->bind(2, output.index);
+    piece->bindNoCopy(3, stream_name(output.stream));
+    piece->bind(4, static_cast<std::int64_t>(offset));
+    piece->bindNoCopy(5, output.bytes.data() + offset, static_cast<int>(size));
+    piece->exec();
+    offset += size;
+  } while (offset < output.bytes.size());
+}
+
+core::Status JobTables::finish(const Finish& finish) {
+  if (auto ended = end_lease(finish); !ended) return ended;
+  Query result = connection_.query("INSERT INTO results (job_id, document) VALUES (?, ?)");
+  result->bindNoCopy(1, finish.id);
+  result->bindNoCopy(2, finish.result);
+  result->exec();
+  for (const Output& output : finish.outputs) insert_output(finish.id, output);
+  change_ = {.queued = 0, .running = -1};
+  return {};
+}
+
+core::Status JobTables::requeue(const std::string& id, int attempt, std::int64_t now_us) {
+  Query cancelled = connection_.query("UPDATE jobs SET state = 'finished', verdict = 'cancelled', finished_us = ? "
+                                      "WHERE id = ? AND state = 'running' AND attempt = ? AND cancel_requested = 1");
+  cancelled->bind(1, now_us);
+  cancelled->bindNoCopy(2, id);
+  cancelled->bind(3, attempt);
+  if (cancelled->exec() == 1) {
+    change_ = {.queued = 0, .running = -1};
+    return {};
+  }
+  Query queued =
+      connection_.query("UPDATE jobs SET state = 'queued', started_us = NULL WHERE id = ? AND state = 'running' AND attempt = ?");
+  queued->bindNoCopy(1, id);
+  queued->bind(2, attempt);
+  if (queued->exec() != 1) return std::unexpected(lease_error(id, attempt));
+  change_ = {.queued = 1, .running = -1};
+  return {};
+}
+
+core::Result<core::JobState> JobTables::cancel(const std::string& id, std::int64_t now_us) {
+  core::JobState state{};
+  {
+    Query job = connection_.query("SELECT state FROM jobs WHERE id = ?");
+    job->bindNoCopy(1, id);
+    if (!job->executeStep()) return unknown_job(id);
+    state = core::job_state_from_name(job->getColumn(0).getString()).value();  // the column's CHECK knows the same names
+  }
+  if (state == core::JobState::finished) return state;
+  if (state == core::JobState::running) {
+    Query mark = connection_.query("UPDATE jobs SET cancel_requested = 1 WHERE id = ? AND cancel_requested = 0");
+    mark->bindNoCopy(1, id);
+    mark->exec();
+    return state;
+  }
+  Query end =
+      connection_.query("UPDATE jobs SET state = 'finished', verdict = 'cancelled', cancel_requested = 1, finished_us = ? WHERE id = ?");
+  end->bind(1, now_us);
+  end->bindNoCopy(2, id);
+  end->exec();
+  change_ = {.queued = -1, .running = 0};
+  return core::JobState::finished;
+}
+
+void JobTables::recover(std::int64_t now_us) {
+  Query cancelled = connection_.query(
+      "UPDATE jobs SET state = 'finished', verdict = 'cancelled', finished_us = ? WHERE state = 'running' AND cancel_requested = 1");
+  cancelled->bind(1, now_us);
+  cancelled->exec();
+  connection_.run("UPDATE jobs SET state = 'queued', started_us = NULL WHERE state = 'running'");
+}
+
+QueueDepth JobTables::count_depth() {
+  Query queued = connection_.query("SELECT count(*) FROM jobs INDEXED BY jobs_queued WHERE state = 'queued'");
+  Query running = connection_.query("SELECT count(*) FROM jobs INDEXED BY jobs_running WHERE state = 'running'");
+  queued->executeStep();
+  running->executeStep();
+  return {static_cast<std::uint64_t>(queued->getColumn(0).getInt64()), static_cast<std::uint64_t>(running->getColumn(0).getInt64())};
+}
+
+}  // namespace bailiff::storage

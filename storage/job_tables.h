@@ -1,0 +1,55 @@
+#pragma once
+// The writes of store.h as SQL, each inside a transaction that the caller has begun. A Result's error means that the caller must roll the
+// savepoint of this write back; SQLite::Exception leaves these functions.
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "storage/connection.h"
+#include "storage/store.h"
+
+namespace bailiff::storage {
+
+/// How a write moves the queue's depth; counted when its transaction is committed.
+struct DepthChange {
+  std::int64_t queued = 0, running = 0;
+  DepthChange& operator+=(const DepthChange& other) {
+    queued += other.queued;
+    running += other.running;
+    return *this;
+  }
+};
+
+/// An output's bytes are stored in pieces of this size.
+inline constexpr std::size_t kOutputPieceBytes = 256U << 10;
+
+[[nodiscard]] const char* stream_name(Stream stream);
+
+class JobTables {
+ public:
+  explicit JobTables(Connection& connection) : connection_(connection) {}
+
+  core::Result<Submitted> submit(const NewJob& job);
+  core::Result<std::optional<ClaimedJob>> claim(std::int64_t now_us);
+  core::Status finish(const Finish& finish);
+  core::Status requeue(const std::string& id, int attempt, std::int64_t now_us);
+  core::Result<core::JobState> cancel(const std::string& id, std::int64_t now_us);
+  /// At start: no job runs. Those that did are queued again, or finished where their cancel was requested.
+  void recover(std::int64_t now_us);
+  [[nodiscard]] QueueDepth count_depth();
+
+  /// What the last write changed; zero again after the call.
+  [[nodiscard]] DepthChange take_change() { return std::exchange(change_, {}); }
+
+ private:
+  std::optional<core::Result<Submitted>> submitted_before(const NewJob& job);
+  void insert_job(const NewJob& job);
+  void insert_output(const std::string& id, const Output& output);
+  core::Status end_lease(const Finish& finish);
+  core::Error lease_error(const std::string& id, int attempt);
+
+  Connection& connection_;
+  DepthChange change_;
+};
+
+}  // namespace bailiff::storage

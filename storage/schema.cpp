@@ -1,0 +1,136 @@
+#include "storage/schema.h"
+
+#include <array>
+#include <string>
+
+namespace bailiff::storage {
+namespace {
+
+constexpr int kApplicationId = 0x4261696C;  // "Bail": SQLite's header field for the owner of a file
+
+// Rows of `jobs` are small and in the order of their ids, so that the queue and the lists never read a document. Documents and
+// outputs are in tables of their own. An output is stored in pieces: a slice of it reads only the pieces that it touches.
+constexpr std::array kMigrations = {
+    R"sql(
+CREATE TABLE jobs (
+  id TEXT NOT NULL PRIMARY KEY,
+  state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'finished')),
+  verdict TEXT,
+  message TEXT NOT NULL DEFAULT '',
+  priority INTEGER NOT NULL,
+  attempt INTEGER NOT NULL DEFAULT 0,
+  cancel_requested INTEGER NOT NULL DEFAULT 0,
+  created_us INTEGER NOT NULL,
+  started_us INTEGER,
+  finished_us INTEGER,
+  CHECK ((state = 'finished') = (verdict IS NOT NULL)),
+  CHECK ((state = 'finished') = (finished_us IS NOT NULL))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX jobs_queued ON jobs (priority DESC, id) WHERE state = 'queued';
+CREATE INDEX jobs_running ON jobs (id) WHERE state = 'running';
+CREATE INDEX jobs_by_verdict ON jobs (verdict, id) WHERE verdict IS NOT NULL;
+
+CREATE TABLE labels (
+  job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  key TEXT NOT NULL,
+  value TEXT NOT NULL,
+  PRIMARY KEY (job_id, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX labels_by_value ON labels (key, value, job_id);
+
+CREATE TABLE requests (
+  job_id TEXT NOT NULL PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
+  document TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE results (
+  job_id TEXT NOT NULL PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
+  document TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE outputs (
+  job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  step INTEGER NOT NULL,
+  stream TEXT NOT NULL CHECK (stream IN ('stdout', 'stderr')),
+  offset_bytes INTEGER NOT NULL,
+  bytes BLOB NOT NULL,
+  PRIMARY KEY (job_id, step, stream, offset_bytes)
+) STRICT;
+
+CREATE TABLE idempotency_keys (
+  owner TEXT NOT NULL,
+  key TEXT NOT NULL,
+  digest TEXT NOT NULL,
+  job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  PRIMARY KEY (owner, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX idempotency_keys_by_job ON idempotency_keys (job_id);
+)sql",
+};
+
+std::unexpected<core::Error> refuse(const std::string& path, const std::string& why) {
+  return core::error(core::ErrorKind::invalid, path + ": " + why);
+}
+
+core::Status check_integrity(Connection& connection, const std::string& path) {
+  try {
+    const std::string found = connection.database().execAndGet("PRAGMA quick_check(1)").getString();
+    if (found != "ok") return refuse(path, "the database is damaged: " + found);
+  } catch (const SQLite::Exception& fault) {
+    const core::Error error = error_of(fault, path);
+    if (error.kind == core::ErrorKind::unavailable) return std::unexpected(error);
+    return refuse(path, std::string("the database is damaged: ") + fault.what());
+  }
+  return {};
+}
+
+core::Status check_version(Connection& connection, const std::string& path) {
+  SQLite::Database& database = connection.database();
+  const int version = database.execAndGet("PRAGMA user_version").getInt();
+  const int application = database.execAndGet("PRAGMA application_id").getInt();
+  const int tables = database.execAndGet("SELECT count(*) FROM sqlite_schema").getInt();
+  if (tables == 0 && version == 0 && application == 0) return {};  // new
+  if (application != kApplicationId) return refuse(path, "a database, but not one of Bailiff's");
+  if (version > schema_version())
+    return refuse(path, "the database has schema " + std::to_string(version) + " and this program knows schemas up to " +
+                            std::to_string(schema_version()) + ": it was written by a newer Bailiff, which is needed to open it");
+  return {};
+}
+
+core::Status set_up(Connection& connection, const std::string& path) {
+  SQLite::Database& database = connection.database();
+  const std::string journal = database.execAndGet("PRAGMA journal_mode = WAL").getString();
+  if (journal != (path == kMemoryPath ? "memory" : "wal")) return refuse(path, "no write-ahead log here (journal_mode is " + journal + ")");
+  database.exec("PRAGMA synchronous = FULL");
+  database.exec("PRAGMA foreign_keys = ON");
+  database.exec("PRAGMA trusted_schema = OFF");
+  database.exec("PRAGMA temp_store = MEMORY");
+  database.exec("PRAGMA cache_size = -16384");            // 16 MiB
+  database.exec("PRAGMA journal_size_limit = 67108864");  // a log that grew behind a long read shrinks to 64 MiB again
+  return {};
+}
+
+void migrate(Connection& connection) {
+  SQLite::Database& database = connection.database();
+  const int version = database.execAndGet("PRAGMA user_version").getInt();
+  if (version == schema_version()) return;
+  SQLite::Transaction transaction(database, SQLite::TransactionBehavior::IMMEDIATE);
+  for (std::size_t i = static_cast<std::size_t>(version); i < kMigrations.size(); ++i) database.exec(kMigrations.at(i));
+  database.exec("PRAGMA application_id = " + std::to_string(kApplicationId));
+  database.exec("PRAGMA user_version = " + std::to_string(schema_version()));
+  transaction.commit();
+}
+
+}  // namespace
+
+int schema_version() { return static_cast<int>(kMigrations.size()); }
+
+core::Status prepare_database(Connection& connection, const std::string& path) {
+  if (auto sound = check_integrity(connection, path); !sound) return sound;
+  if (auto known = check_version(connection, path); !known) return known;
+  if (auto ready = set_up(connection, path); !ready) return ready;
+  migrate(connection);
+  return {};
+}
+
+}  // namespace bailiff::storage

@@ -1,0 +1,172 @@
+#include "storage/store.h"
+
+#include <fcntl.h>
+
+#include <chrono>
+#include <mutex>
+#include <utility>
+
+#include "core/fd.h"
+#include "storage/connection.h"
+#include "storage/file_lock.h"
+#include "storage/job_reader.h"
+#include "storage/job_tables.h"
+#include "storage/reader_pool.h"
+#include "storage/schema.h"
+#include "storage/writer.h"
+
+namespace bailiff::storage {
+namespace {
+
+std::int64_t unix_now_us() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+std::size_t bytes_of(const NewJob& job) { return sizeof job + job.request.size(); }
+
+std::size_t bytes_of(const Finish& finish) {
+  std::size_t bytes = sizeof finish + finish.result.size();
+  for (const Output& output : finish.outputs) bytes += output.bytes.size();
+  return bytes;
+}
+
+// A new database is its owner's alone; SQLite gives its log the same mode.
+core::Status create_file(const std::string& path) {
+  const core::Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!file.valid()) return core::errno_error("cannot open " + path);
+  return {};
+}
+
+/// A read transaction: one snapshot for all statements of a read.
+class Snapshot {
+ public:
+  explicit Snapshot(Connection& connection) : connection_(connection) { connection_.run("BEGIN"); }
+  Snapshot(const Snapshot&) = delete;
+  Snapshot& operator=(const Snapshot&) = delete;
+  ~Snapshot() {
+    try {
+      if (connection_.in_transaction()) connection_.run("ROLLBACK");
+    } catch (const SQLite::Exception&) {
+      // Nothing was written; the next BEGIN on this connection reports what is wrong.
+    }
+  }
+
+ private:
+  Connection& connection_;
+};
+
+class SqliteStore final : public Store {
+ public:
+  SqliteStore(Options options, core::Fd lock, std::unique_ptr<Connection> connection, QueueDepth depth)
+      : options_(std::move(options)), lock_(std::move(lock)), shared_(connection.get()) {
+    const bool in_memory = options_.path == kMemoryPath;
+    if (!in_memory) readers_ = std::make_unique<ReaderPool>(options_);
+    writer_ = std::make_unique<Writer>(std::move(connection), options_, in_memory ? &memory_mutex_ : nullptr, depth);
+  }
+  ~SqliteStore() override { close(); }
+
+  void submit(NewJob job, Callback<Submitted> done) override {
+    const std::size_t bytes = bytes_of(job);
+    post<Submitted>(
+        Writer::Urgency::new_work, bytes, [job = std::move(job)](JobTables& tables) { return tables.submit(job); }, std::move(done));
+  }
+  void claim(std::int64_t now_us, Callback<std::optional<ClaimedJob>> done) override {
+    post<std::optional<ClaimedJob>>(
+        Writer::Urgency::progress, 0, [now_us](JobTables& tables) { return tables.claim(now_us); }, std::move(done));
+  }
+  void finish(Finish finish, Callback<void> done) override {
+    const std::size_t bytes = bytes_of(finish);
+    post<void>(
+        Writer::Urgency::progress, bytes, [finish = std::move(finish)](JobTables& tables) { return tables.finish(finish); },
+        std::move(done));
+  }
+  void requeue(std::string id, int attempt, Callback<void> done) override {
+    post<void>(
+        Writer::Urgency::progress, 0,
+        [id = std::move(id), attempt](JobTables& tables) { return tables.requeue(id, attempt, unix_now_us()); }, std::move(done));
+  }
+  void cancel(std::string id, std::int64_t now_us, Callback<core::JobState> done) override {
+    post<core::JobState>(
+        Writer::Urgency::new_work, 0, [id = std::move(id), now_us](JobTables& tables) { return tables.cancel(id, now_us); },
+        std::move(done));
+  }
+
+  core::Result<StoredJob> get(const std::string& id) override {
+    return read<StoredJob>([&](JobReader reader) { return reader.get(id); });
+  }
+  core::Result<std::vector<StoredJob>> list(const ListQuery& query) override {
+    return read<std::vector<StoredJob>>([&](JobReader reader) { return reader.list(query); });
+  }
+  core::Result<Slice> output(const std::string& id, int index, Stream stream, std::uint64_t offset, std::uint64_t length) override {
+    return read<Slice>([&](JobReader reader) { return reader.output(id, index, stream, offset, length); });
+  }
+  core::Result<QueueDepth> depth() override { return writer_->depth(); }
+
+  void close() override {
+    {
+      const std::lock_guard lock(memory_mutex_);
+      closed_ = true;
+    }
+    // The writing connection goes last: closing the last one is what moves the log into the database.
+    if (readers_) readers_->close();
+    writer_->close();
+    lock_.reset();
+  }
+
+ private:
+  template <class T>
+  void post(Writer::Urgency urgency, std::size_t bytes, typename WriteOf<T>::Work work, Callback<T> done) {
+    writer_->post(std::make_unique<WriteOf<T>>(bytes, std::move(work), std::move(done)), urgency);
+  }
+
+  template <class T, class Work>
+  core::Result<T> read(Work work) {
+    try {
+      if (!readers_) {
+        const std::lock_guard lock(memory_mutex_);
+        if (closed_) return core::error(core::ErrorKind::unavailable, "the store is closed");
+        return work(JobReader(*shared_));
+      }
+      auto lease = readers_->borrow();
+      if (!lease) return std::unexpected(std::move(lease.error()));
+      const Snapshot snapshot(lease->connection());
+      return work(JobReader(lease->connection()));
+    } catch (const SQLite::Exception& fault) {
+      return std::unexpected(error_of(fault, options_.path));
+    }
+  }
+
+  const Options options_;
+  core::Fd lock_;
+  std::mutex memory_mutex_;  // :memory: only: reads and transactions take turns on the writer's connection, `shared_`, until it closes
+  Connection* const shared_;
+  bool closed_ = false;
+  std::unique_ptr<Writer> writer_;
+  std::unique_ptr<ReaderPool> readers_;
+};
+
+}  // namespace
+
+core::Result<std::unique_ptr<Store>> Store::open(const Options& options) {
+  try {
+    core::Fd lock;
+    if (options.path != kMemoryPath) {
+      auto locked = lock_file(options.path + ".lock");
+      if (!locked) return std::unexpected(std::move(locked.error()));
+      lock = std::move(*locked);
+      if (auto created = create_file(options.path); !created) return std::unexpected(std::move(created.error()));
+    }
+    auto connection = std::make_unique<Connection>(options.path, Connection::Mode::read_write, options.busy_timeout_ms);
+    if (auto ready = prepare_database(*connection, options.path); !ready) return std::unexpected(std::move(ready.error()));
+    JobTables tables(*connection);
+    connection->run("BEGIN IMMEDIATE");
+    tables.recover(unix_now_us());
+    connection->run("COMMIT");
+    const QueueDepth depth = tables.count_depth();
+    return std::make_unique<SqliteStore>(options, std::move(lock), std::move(connection), depth);
+  } catch (const SQLite::Exception& fault) {
+    return std::unexpected(error_of(fault, options.path));
+  }
+}
+
+}  // namespace bailiff::storage

@@ -1,0 +1,141 @@
+#pragma once
+// Jobs, their results and their outputs in one SQLite database; the queue is a table.
+//
+// Theory of operation. One writer thread owns the only writing connection. Callers post writes; the writer takes all that wait, does
+// them in one transaction (one fsync: WAL, synchronous=FULL) and only then calls each caller back. A write that fails alone (a conflict)
+// fails alone: every operation runs in a savepoint. A commit that fails (full, read-only or broken disk) fails every write of its
+// transaction as unavailable with nothing half-done, and the next transaction tries the disk anew. Reads use a pool of read-only
+// connections and may come from any thread.
+// A process holds the database by a lock on "<path>.lock", so that no second server takes its running jobs for orphans.
+// Documents (request, result) are opaque JSON texts made by the server; what is searched or ordered by has columns of its own.
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+#include "core/verdict.h"
+
+namespace bailiff::storage {
+
+struct NewJob {
+  std::string id;                       // sortable by creation (core/id.h)
+  std::int64_t created_us = 0;          // Unix time
+  int priority = 0;
+  std::map<std::string, std::string> labels;
+  std::string request;                  // JSON
+  std::optional<std::string> idempotency_key;  // unique for (owner, key)
+  std::string request_digest;           // of the body as sent: the same key with another digest is a conflict
+  std::string owner;                    // API key id; empty: none configured
+};
+
+struct ClaimedJob {
+  std::string id;
+  int attempt = 1;
+  std::string request;
+};
+
+enum class Stream { stdout_stream, stderr_stream };
+
+/// Captured bytes of one step (or of one test, counted from kFirstTest).
+struct Output {
+  int index = 0;
+  Stream stream = Stream::stdout_stream;
+  std::string bytes;
+};
+inline constexpr int kFirstTest = 1'000'000;
+
+struct Finish {
+  std::string id;
+  int attempt = 1;                      // must hold the lease, else conflict and nothing is written
+  core::Verdict verdict = core::Verdict::internal_error;
+  std::string message;
+  std::string result;                   // JSON: steps, tests, score … without the output bytes
+  std::vector<Output> outputs;
+  std::int64_t finished_us = 0;
+};
+
+struct StoredJob {
+  std::string id;
+  core::JobState state = core::JobState::queued;
+  std::optional<core::Verdict> verdict;
+  std::string message;
+  int priority = 0, attempt = 0;
+  std::map<std::string, std::string> labels;
+  std::int64_t created_us = 0;
+  std::optional<std::int64_t> started_us, finished_us;
+  std::string request;
+  std::string result;                   // empty until finished, and of a job that was cancelled outside a slot
+  bool cancel_requested = false;
+};
+
+struct ListQuery {
+  std::optional<core::JobState> state;
+  std::optional<core::Verdict> verdict;
+  std::map<std::string, std::string> labels;  // all must match
+  std::optional<std::string> before_id;       // cursor: strictly older than this id
+  int limit = 50;
+};
+
+inline constexpr std::size_t kMaxListLabels = 16;
+
+struct QueueDepth {
+  std::uint64_t queued = 0, running = 0;
+};
+
+struct Options {
+  std::string path;                     // database file, or ":memory:" (then reads share the writer's connection)
+  int busy_timeout_ms = 5000;           // longest wait for a lock of another process, or for a free reading connection
+  std::size_t max_batch = 512;          // writes in one transaction
+  std::size_t max_waiting = 16'384;     // submits and cancels that wait for the writer; what ends or starts a job has room above it
+  std::size_t max_waiting_bytes = 512U << 20;  // of requests, results and outputs that wait
+  std::size_t readers = 4;              // read-only connections
+};
+
+/// Called on the writer thread, after the commit (or with why there was none). A write refused at once, since too much waits or the
+/// store is closed, is called back (unavailable) on the posting thread, before the post returns. Must not block, throw or close().
+template <class T>
+using Callback = std::function<void(core::Result<T>)>;
+
+struct Submitted {
+  std::string id;
+  bool existed = false;
+};
+
+class Store {
+ public:
+  /// Opens or creates, migrates, and puts every job that was running back into the queue (cancelled ones are finished as cancelled).
+  /// Refuses, with the reason, a corrupt database, one of a newer schema, one that is not Bailiff's and one that another process holds.
+  static core::Result<std::unique_ptr<Store>> open(const Options& options);
+  virtual ~Store() = default;
+
+  /// conflict: the idempotency key was used with another digest, or the id exists.
+  virtual void submit(NewJob job, Callback<Submitted> done) = 0;
+  /// The next queued job by priority (higher first), then age: now running, its attempt one higher. Nothing where the queue is empty.
+  virtual void claim(std::int64_t now_us, Callback<std::optional<ClaimedJob>> done) = 0;
+  virtual void finish(Finish finish, Callback<void> done) = 0;
+  /// Back into the queue (a slot died, a drain). The attempt must hold the lease. One whose cancel was requested is finished as
+  /// cancelled instead: its end is certain, so it must not run again.
+  virtual void requeue(std::string id, int attempt, Callback<void> done) = 0;
+  /// A queued job is finished as cancelled at once; a running one is marked and its state returned, so the caller can stop it;
+  /// a finished one is left as it is. not_found for an unknown id.
+  virtual void cancel(std::string id, std::int64_t now_us, Callback<core::JobState> done) = 0;
+
+  virtual core::Result<StoredJob> get(const std::string& id) = 0;
+  /// Newest first, at most `limit`. invalid: more than kMaxListLabels labels.
+  virtual core::Result<std::vector<StoredJob>> list(const ListQuery& query) = 0;
+  /// Bytes [offset, offset + length) of an output and its whole size; not_found where there is none.
+  struct Slice {
+    std::string bytes;
+    std::uint64_t total_bytes = 0;
+  };
+  virtual core::Result<Slice> output(const std::string& id, int index, Stream stream, std::uint64_t offset, std::uint64_t length) = 0;
+  virtual core::Result<QueueDepth> depth() = 0;
+  /// Runs what was posted, commits, closes. No callback comes after it returns; reads fail as unavailable. Once from one thread.
+  virtual void close() = 0;
+};
+
+}  // namespace bailiff::storage
