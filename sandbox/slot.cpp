@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <cstdio>
 
 #include "sandbox/collect.h"
 #include "sandbox/message.h"
@@ -37,13 +38,19 @@ class SlotProcess {
   int run() {
     if (auto made = make_stalls(); !made) return refuse_all(made.error());
     while (true) {
+      if (!wait_readable(caller_.get(), std::chrono::milliseconds(0))) {
+        if (auto tidied = tidy(); !tidied) {
+          (void)std::fprintf(stderr, "bailiff-launcher: slot %u: %s\n", context_.index, tidied.error().what.c_str());
+          return kMustRestart;
+        }
+      }
       auto message = receive_message(caller_.get());
       if (!message || message->bytes.empty()) return 0;
       if (message->bytes.front() != kRunMessage) continue;  // a cancel that came too late
       auto report = run_step(*message);
       const std::vector<int> fds = report && report->collected.valid() ? std::vector{report->collected.get()} : std::vector<int>{};
       if (!send_message(caller_.get(), encode_report(report), fds)) return 0;
-      if (!tidy()) return kMustRestart;
+      used();
     }
   }
 
@@ -55,7 +62,7 @@ class SlotProcess {
       if (!station) return std::unexpected(station.error());
       stalls_[i] = std::make_unique<Stall>(std::move(*station), id_base_, context_.filter);
     }
-    return current().prepare(image_root_);
+    return {};
   }
 
   /// The slot cannot work here: every request is answered with the reason until the caller gives up.
@@ -76,8 +83,13 @@ class SlotProcess {
       if (auto made = workspace_.make(request->limits); !made) return std::unexpected(made.error());
     auto sandbox = current().ready(image_root_);
     if (!sandbox) return std::unexpected(sandbox.error());
+    is_used_ = true;
     if (auto shown = workspace_.show_to((*sandbox)->init); !shown) return std::unexpected(shown.error());
-    auto outcome = supervise(current(), **sandbox, *request, fds, caller_.get());
+    // The next sandbox is made while this program runs, in groups of its own. Starting a spawner would take too long here.
+    const auto prepare_next = [&] {
+      if (next().is_warm(image_root_)) (void)next().prepare(image_root_);  // what fails here fails again, and is reported, when it is needed
+    };
+    auto outcome = supervise(current(), **sandbox, *request, fds, caller_.get(), prepare_next);
     if (!outcome) return std::unexpected(outcome.error());
     StepReport report;
     report.outcome = std::move(*outcome);
@@ -122,18 +134,23 @@ class SlotProcess {
     return static_cast<std::size_t>(std::find_if(images.begin(), images.end(), [&](const Image& image) { return image.name == name; }) - images.begin());
   }
 
-  /// After a report: nothing of the step stays, and the next sandbox is prepared while nobody waits.
-  core::Status tidy() {
+  /// After a report.
+  void used() {
     if (!keep_workspace_) workspace_.drop();
     keep_workspace_ = false;
-    Stall& used = current();
+    if (!std::exchange(is_used_, false)) return;  // refused before it came to that
+    current().discard();
     turn_ = (turn_ + 1) % kStationsPerSlot;
-    // The other stall first: its sandbox can be made while the used one is taken down.
+  }
+
+  /// While nobody waits: a sandbox is prepared, and nothing of earlier steps stays.
+  core::Status tidy() {
     if (auto prepared = current().prepare(image_root_); !prepared) return prepared;
-    return used.clear();
+    return next().clear();
   }
 
   Stall& current() { return *stalls_[turn_]; }
+  Stall& next() { return *stalls_[(turn_ + 1) % kStationsPerSlot]; }
 
   const SlotContext& context_;
   core::Fd caller_;
@@ -142,7 +159,7 @@ class SlotProcess {
   std::array<std::unique_ptr<Stall>, kStationsPerSlot> stalls_;
   unsigned turn_ = 0;
   std::string image_root_ = image_directory(context_.run_directory, 0);
-  bool keep_workspace_ = false;
+  bool keep_workspace_ = false, is_used_ = false;
 };
 
 }  // namespace

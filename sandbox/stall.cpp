@@ -19,7 +19,7 @@ Stall::~Stall() { (void)clear(); }
 
 core::Status Stall::prepare(const std::string& image_root) {
   if (state_ != State::empty) {
-    if (image_root == image_root_) return {};
+    if (image_root == image_root_ && state_ != State::discarded) return {};
     if (auto cleared = clear(); !cleared) return cleared;
   }
   auto begun = begin(image_root);
@@ -81,6 +81,11 @@ core::Status Stall::await_prepared() {
     return core::errno_error(std::string("sandbox set-up: ") + name(report.step));
   }
   return {};
+}
+
+void Stall::discard() {
+  if (sandbox_.init >= 0) (void)syscall(SYS_pidfd_send_signal, sandbox_.pidfd.get(), SIGKILL, nullptr, 0);
+  state_ = State::discarded;
 }
 
 bool Stall::kill_and_reap() {

@@ -27,8 +27,12 @@ class Stall {
   core::Status prepare(const std::string& image_root);
   /// Waits until the sandbox is prepared. It stays owned by the stall.
   core::Result<Sandbox*> ready(const std::string& image_root);
+  /// Ends a used sandbox without waiting for its death: prepare() or clear() does that later, when nobody waits.
+  void discard();
   /// Kills what is left of the sandbox, reaps it and removes its groups. Harmless when there is none.
   core::Status clear();
+  /// True when prepare() for this image will not have to start a spawner.
+  [[nodiscard]] bool is_warm(const std::string& image_root) const { return spawner_ && image_root == image_root_; }
   [[nodiscard]] Station& station() { return *station_; }
   /// Waits for init's death after a kill; false when it did not die in time.
   [[nodiscard]] bool kill_and_reap();
@@ -43,7 +47,7 @@ class Stall {
   std::optional<Spawner> spawner_;
   std::string image_root_;
   Sandbox sandbox_;
-  enum class State { empty, asked, ready } state_ = State::empty;
+  enum class State { empty, asked, ready, discarded } state_ = State::empty;
 };
 
 }  // namespace bailiff::sandbox

@@ -43,22 +43,17 @@ class Supervision {
   Supervision(Stall& stall, Sandbox& sandbox, const StepRequest& request, int caller)
       : station_(stall.station()), stall_(stall), sandbox_(sandbox), request_(request), caller_(caller) {}
 
-  core::Result<core::Outcome> run(const StepFds& fds) {
+  core::Result<core::Outcome> run(const StepFds& fds, const std::function<void()>& meanwhile) {
     if (auto started = start(fds); !started) return std::unexpected(started.error());
+    meanwhile();
     while (!ended_ && !killed_)
       if (auto turned = turn(); !turned) return std::unexpected(turned.error());
-    if (ended_) {  // nothing but init is alive; its own exit is not the program's cost
-      auto used = station_.usage();
-      if (!used) return std::unexpected(used.error());
-      used_ = *used;
-    }
-    if (!stall_.kill_and_reap()) return core::error(core::ErrorKind::internal, "the sandbox does not die");
+    // After an end of its own nothing but init is alive, and init's exit is neither waited for nor the program's cost.
+    if (!ended_ && !stall_.kill_and_reap()) return core::error(core::ErrorKind::internal, "the sandbox does not die");
     if (wall_ == nanoseconds::zero()) wall_ = Clock::now() - executing_at_;
-    if (!ended_) {
-      auto used = station_.usage();
-      if (!used) return std::unexpected(used.error());
-      used_ = *used;
-    }
+    auto used = station_.usage();
+    if (!used) return std::unexpected(used.error());
+    used_ = *used;
     // Every writer is dead, so this ends at end-of-file.
     for (auto& capture : captures_)
       while (capture.pipe.valid()) drain(capture);
@@ -218,7 +213,7 @@ class Supervision {
   /// The timer goes off at the earliest instant at which a limit can have been reached: CPU time passes at most as fast as there are CPUs.
   void arm() {
     const std::uint64_t limit_ns = request_.limits.cpu_time_us * 1000;
-    const auto host_cpus = static_cast<std::uint64_t>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
+    static const auto host_cpus = static_cast<std::uint64_t>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
     const std::uint64_t allowed_cpus = (request_.limits.cpus_milli + 999) / 1000;
     const std::uint64_t rate = std::max<std::uint64_t>(1, std::min({allowed_cpus, host_cpus, request_.limits.processes}));
     const auto cpu_left = nanoseconds((limit_ns - std::min(limit_ns, cpu_seen_ns_)) / rate);
@@ -310,8 +305,9 @@ class Supervision {
 
 }  // namespace
 
-core::Result<core::Outcome> supervise(Stall& stall, Sandbox& sandbox, const StepRequest& request, const StepFds& fds, int caller) {
-  return Supervision(stall, sandbox, request, caller).run(fds);
+core::Result<core::Outcome> supervise(Stall& stall, Sandbox& sandbox, const StepRequest& request, const StepFds& fds, int caller,
+                                      const std::function<void()>& meanwhile) {
+  return Supervision(stall, sandbox, request, caller).run(fds, meanwhile);
 }
 
 }  // namespace bailiff::sandbox

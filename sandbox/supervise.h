@@ -1,5 +1,7 @@
 #pragma once
 // The supervision of one program, from "go" to its last byte of output: limits, out-of-memory events, cancel, and the account.
+#include <functional>
+
 #include "sandbox/client.h"
 #include "sandbox/stall.h"
 
@@ -11,7 +13,9 @@ struct StepFds {
 };
 
 /// Runs `request` in a prepared sandbox whose /work is mounted. `caller` is watched for a cancel message and for its end. An Error is a failure
-/// of ours. Afterwards nothing in the sandbox but init may be alive; the stall is to be cleared.
-core::Result<core::Outcome> supervise(Stall& stall, Sandbox& sandbox, const StepRequest& request, const StepFds& fds, int caller);
+/// of ours. Afterwards nothing in the sandbox but init may be alive; the stall is to be discarded or cleared. `meanwhile` is called once, right after
+/// the program was told to start.
+core::Result<core::Outcome> supervise(Stall& stall, Sandbox& sandbox, const StepRequest& request, const StepFds& fds, int caller,
+                                      const std::function<void()>& meanwhile);
 
 }  // namespace bailiff::sandbox
