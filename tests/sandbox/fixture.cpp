@@ -106,12 +106,13 @@ void SandboxTest::TearDownTestSuite() {}
 
 void SandboxTest::SetUp() {
   ASSERT_TRUE(shared);
-  // A prepared sandbox is there again a moment after a report; the state is taken when it has settled.
-  for (int tries = 0; tries < 500; ++tries) {
-    const auto first = look_at_host();
+  // A prepared sandbox is there again a moment after a report, and the used one gone; the state is taken when it has settled.
+  constexpr int kTries = 2000, kEqualInARow = 15;
+  for (int tries = 0, equal = 0; tries < kTries && equal < kEqualInARow; ++tries) {
+    auto now = look_at_host();
+    equal = now == shared->before ? equal + 1 : 0;
+    shared->before = std::move(now);
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    shared->before = look_at_host();
-    if (first == shared->before) return;
   }
 }
 
