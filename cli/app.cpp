@@ -1,0 +1,233 @@
+#include "cli/app.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <sstream>
+
+#include "cli/doctor.h"
+#include "cli/exit_code.h"
+#include "cli/input.h"
+#include "cli/remote.h"
+#include "cli/render.h"
+#include "cli/run.h"
+
+namespace bailiff::cli {
+namespace {
+
+using Command = std::function<Expected<ExitCode>()>;
+
+constexpr std::uint64_t kMaxWaitSeconds = 7 * 24 * 3600;
+
+/// What all commands are parsed into. CLI11 keeps references to the members, so it outlives the parse.
+struct Parsed {
+  RunOptions run;
+  SubmitOptions submit;
+  JobsOptions jobs;
+  DoctorOptions doctor;
+  ServerOptions job, cancel, languages;
+  std::string job_id, cancel_id;
+  std::uint64_t wait_seconds = 0;
+  std::vector<std::string> limits;  // "name=value", in the order given
+  std::vector<std::string> trailing;  // what stands after "--": the program's, whatever it looks like
+  bool json = false;
+  Command command;
+};
+
+void add_limits(CLI::App& app, Parsed& parsed) {
+  const auto shorthand = [&](const char* option, const char* limit, const char* help, const char* unit) {
+    app.add_option_function<std::string>(
+           option, [&parsed, limit](const std::string& value) { parsed.limits.push_back(fmt::format("{}={}", limit, value)); }, help)
+        ->type_name(unit);
+  };
+  shorthand("-t,--time", "cpu_time_ms", "CPU time of all its processes (2000, 1.5s)", "MS");
+  shorthand("--wall-time", "wall_time_ms", "time from start to end", "MS");
+  shorthand("-m,--memory", "memory_bytes", "memory (67108864, 64M)", "BYTES");
+  shorthand("--processes", "processes", "processes and threads at one time", "N");
+  app.add_option("--limit", parsed.limits, "any limit, as name=value; may be repeated")->type_name("NAME=VALUE")->expected(1)->take_all();
+}
+
+void add_server(CLI::App& app, ServerOptions& server) {
+  app.add_option("-s,--server", server.url, "the server's URL")->envname("BAILIFF_SERVER")->capture_default_str()->type_name("URL");
+}
+
+void add_json(CLI::App& app, Parsed& parsed) { app.add_flag("--json", parsed.json, "print JSON"); }
+
+void add_wait(CLI::App& app, Parsed& parsed, ServerOptions& server) {
+  app.add_flag_function(
+         fmt::format("-w,--wait{{{}}}", kDefaultWait.count()),
+         [&parsed, &server](std::int64_t value) {
+           parsed.wait_seconds = static_cast<std::uint64_t>(std::clamp<std::int64_t>(value, 0, kMaxWaitSeconds));
+           server.wait = std::chrono::seconds(parsed.wait_seconds);
+         },
+         "wait for the end, at most SECS seconds")
+      ->type_name("[SECS]");
+}
+
+/// Runs a command once the limits, which come as texts, are understood.
+Command with_limits(Parsed& parsed, core::LimitOverrides& limits, Command command) {
+  return [&parsed, &limits, command = std::move(command)]() -> Expected<ExitCode> {
+    for (const std::string& assignment : parsed.limits)
+      if (auto understood = parse_limit(assignment, limits); !understood) return std::unexpected(std::move(understood.error()));
+    return command();
+  };
+}
+
+void add_run(CLI::App& app, Parsed& parsed, const Console& console) {
+  CLI::App* run = app.add_subcommand("run", "Run a program on this machine, without a server (needs root)");
+  run->add_option("FILE", parsed.run.file, "source file")->required();
+  run->add_option("ARGS", parsed.run.args, "arguments of the program; those that begin with - after a --");
+  run->add_option("-l,--language", parsed.run.language, "language (else by the file's extension)")->type_name("NAME");
+  run->add_option("--image", parsed.run.image, "host, or the path of an unpacked root filesystem")->type_name("IMAGE");
+  run->add_option("--stdin", parsed.run.stdin_file, "the program's input (else our own)")->type_name("FILE");
+  run->add_option("--definitions", parsed.run.definitions, "directory of language definitions")
+      ->envname("BAILIFF_LANGUAGES")
+      ->type_name("DIR");
+  add_limits(*run, parsed);
+  add_json(*run, parsed);
+  run->callback([&] {
+    parsed.run.json = parsed.json;
+    parsed.run.args.insert(parsed.run.args.end(), parsed.trailing.begin(), parsed.trailing.end());
+    parsed.command = with_limits(parsed, parsed.run.limits, [&] { return run_local(parsed.run, console); });
+  });
+}
+
+void add_submit(CLI::App& app, Parsed& parsed, const Console& console) {
+  SubmitOptions& options = parsed.submit;
+  CLI::App* submit_app = app.add_subcommand("submit", "Send a program to a server");
+  submit_app->add_option("FILE", options.file, "source file")->required();
+  submit_app->add_option("ARGS", options.args, "arguments of the program; those that begin with - after a --");
+  submit_app->add_option("-l,--language", options.language, "language (else the file's extension)")->type_name("NAME");
+  submit_app->add_option("--image", options.image, "image (else the language's)")->type_name("NAME");
+  submit_app->add_option("--stdin", options.stdin_file, "the program's input; - is our own")->type_name("FILE");
+  auto* tests = submit_app->add_option("--tests", options.tests_directory, "tests: pairs of NAME.in and NAME.out")->type_name("DIR");
+  submit_app->add_option("--checker", options.checker, "how outputs are compared")
+      ->check(CLI::IsMember({"tokens", "lines", "exact"}))
+      ->needs(tests);
+  submit_app->add_option("--label", options.labels, "a label of the job; may be repeated")->type_name("KEY=VALUE")->expected(1)->take_all();
+  submit_app->add_option("--priority", options.priority, "-10 to 10, higher first")->check(CLI::Range(-10, 10));
+  submit_app->add_option("--idempotency-key", options.idempotency_key, "the same key and job, sent again, give the same job")
+      ->type_name("KEY");
+  add_limits(*submit_app, parsed);
+  add_server(*submit_app, options.server);
+  add_wait(*submit_app, parsed, options.server);
+  add_json(*submit_app, parsed);
+  submit_app->callback([&] {
+    options.server.json = parsed.json;
+    options.args.insert(options.args.end(), parsed.trailing.begin(), parsed.trailing.end());
+    parsed.command = with_limits(parsed, options.limits, [&] { return submit(options, console); });
+  });
+}
+
+void add_job(CLI::App& app, Parsed& parsed, const Console& console) {
+  CLI::App* job = app.add_subcommand("job", "Show a job");
+  job->add_option("ID", parsed.job_id, "the job's id")->required();
+  add_server(*job, parsed.job);
+  add_wait(*job, parsed, parsed.job);
+  add_json(*job, parsed);
+  job->callback([&] {
+    parsed.job.json = parsed.json;
+    parsed.command = [&] { return show_job(parsed.job, parsed.job_id, console); };
+  });
+  CLI::App* cancel = app.add_subcommand("cancel", "Cancel a job");
+  cancel->add_option("ID", parsed.cancel_id, "the job's id")->required();
+  add_server(*cancel, parsed.cancel);
+  add_wait(*cancel, parsed, parsed.cancel);
+  add_json(*cancel, parsed);
+  cancel->callback([&] {
+    parsed.cancel.json = parsed.json;
+    parsed.command = [&] { return cancel_job(parsed.cancel, parsed.cancel_id, console); };
+  });
+}
+
+void add_lists(CLI::App& app, Parsed& parsed, const Console& console) {
+  CLI::App* jobs = app.add_subcommand("jobs", "List the newest jobs");
+  jobs->add_option("--state", parsed.jobs.state, "only these")->check(CLI::IsMember({"queued", "running", "finished"}));
+  jobs->add_option("--verdict", parsed.jobs.verdict, "only these")->type_name("VERDICT");
+  jobs->add_option("--label", parsed.jobs.labels, "only with this label; may be repeated")->type_name("KEY=VALUE")->expected(1)->take_all();
+  jobs->add_option("-n,--count", parsed.jobs.count, "how many")->capture_default_str()->check(CLI::Range(1, 100000));
+  add_server(*jobs, parsed.jobs.server);
+  add_json(*jobs, parsed);
+  jobs->callback([&] {
+    parsed.jobs.server.json = parsed.json;
+    parsed.command = [&] { return list_jobs(parsed.jobs, console); };
+  });
+  CLI::App* languages = app.add_subcommand("languages", "List the languages that a server offers");
+  add_server(*languages, parsed.languages);
+  add_json(*languages, parsed);
+  languages->callback([&] {
+    parsed.languages.json = parsed.json;
+    parsed.command = [&] { return list_languages(parsed.languages, console); };
+  });
+  CLI::App* doctor_app = app.add_subcommand("doctor", "Tell what this machine has of what Bailiff uses, and how to get the rest");
+  doctor_app->add_option("--definitions", parsed.doctor.definitions, "directory of language definitions")
+      ->envname("BAILIFF_LANGUAGES")
+      ->type_name("DIR");
+  add_json(*doctor_app, parsed);
+  doctor_app->callback([&] {
+    parsed.doctor.json = parsed.json;
+    parsed.command = [&] { return doctor(parsed.doctor, console); };
+  });
+}
+
+int print_failure(const Failure& failure, bool json, const Console& console) {
+  (void)console.err.write(render_failure(failure, console.err.paint()));
+  if (json) {
+    core::Json error = {{"message", core::to_utf8(failure.what)},
+                        {"next", failure.next.empty() ? core::Json(nullptr) : core::Json(core::to_utf8(failure.next))}};
+    if (!failure.problem.is_null()) error["problem"] = failure.problem;
+    (void)console.out.write(core::Json{{"error", std::move(error)}}.dump(2, ' ', false, core::Json::error_handler_t::replace) + "\n");
+  }
+  return failure.code;
+}
+
+}  // namespace
+
+std::vector<std::string> join_wait(std::vector<std::string> arguments) {
+  for (std::size_t i = 0; i + 1 < arguments.size() && arguments[i] != "--"; ++i) {
+    const std::string& next = arguments[i + 1];
+    const bool number = !next.empty() && next.size() <= 6 && std::ranges::all_of(next, [](char c) { return c >= '0' && c <= '9'; });
+    if ((arguments[i] != "--wait" && arguments[i] != "-w") || !number) continue;
+    arguments[i] = "--wait=" + next;
+    arguments.erase(arguments.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+  }
+  return arguments;
+}
+
+int run_app(std::vector<std::string> arguments, const Console& console) {
+  Parsed parsed;
+  CLI::App app("Runs programs that nobody trusts: here, or on a Bailiff server.", "bailiff");
+  app.set_version_flag("--version", std::string("bailiff " BAILIFF_VERSION));
+  app.require_subcommand(1);
+  app.footer(exit_code_help());
+  add_run(app, parsed, console);
+  add_submit(app, parsed, console);
+  add_job(app, parsed, console);
+  add_lists(app, parsed, console);
+  try {
+    arguments = join_wait(std::move(arguments));
+    if (const auto dashes = std::ranges::find(arguments, "--"); dashes != arguments.end()) {
+      parsed.trailing.assign(dashes + 1, arguments.end());
+      arguments.erase(dashes, arguments.end());
+    }
+    std::ranges::reverse(arguments);  // as CLI11 wants them
+    app.parse(std::move(arguments));
+  } catch (const CLI::ParseError& fault) {
+    std::ostringstream out, err;
+    if (app.exit(fault, out, err) == 0) {
+      (void)console.out.write(out.str());
+      return kExitOk;
+    }
+    const bool extras = dynamic_cast<const CLI::ExtrasError*>(&fault) != nullptr;
+    const char* next = extras ? "arguments of the program that begin with - go after a --; --help lists our own"
+                              : "--help, also after a command, lists what there is";
+    return print_failure({kExitUsage, fault.what(), next, nullptr}, parsed.json, console);
+  }
+  const Expected<ExitCode> code = parsed.command();
+  return code ? *code : print_failure(code.error(), parsed.json, console);
+}
+
+}  // namespace bailiff::cli

@@ -1,0 +1,35 @@
+#pragma once
+// One slot of a launcher of our own: how `run` and `doctor` run programs on this machine.
+#include <string>
+#include <vector>
+
+#include "cli/failure.h"
+#include "core/job.h"
+#include "images/catalogue.h"
+#include "sandbox/client.h"
+
+namespace bailiff::cli {
+
+/// "the sandbox failed: …", and what to do about it.
+[[nodiscard]] Failure sandbox_failure(const core::Error& error);
+
+/// A request to run `argv` in the language's image and environment, with `limits` over the defaults.
+[[nodiscard]] sandbox::StepRequest step_request(const images::Language& language, const std::vector<std::string>& argv,
+                                                const core::LimitOverrides& limits);
+
+/// Owns the launcher: all that it started ends with it. One thread; SIGINT and SIGTERM during a step cancel that step.
+class LocalSlot {
+ public:
+  /// Needs root. An image is "host" or the absolute path of an unpacked root filesystem. Call before any thread exists.
+  static Expected<LocalSlot> start(const std::vector<std::string>& images);
+  /// Captures the outputs and waits for the end.
+  [[nodiscard]] Expected<core::StepResult> step(std::string name, sandbox::StepRequest request);
+
+ private:
+  LocalSlot(sandbox::Launcher launcher, sandbox::Slot slot) : launcher_(std::move(launcher)), slot_(std::move(slot)) {}
+  Expected<bool> await(int interrupts, const core::Limits& limits);
+  sandbox::Launcher launcher_;
+  sandbox::Slot slot_;
+};
+
+}  // namespace bailiff::cli

@@ -1,0 +1,84 @@
+#pragma once
+// What programs can be written in and run in: language definitions (TOML, images/definitions/languages/) and images.
+// No sandbox here: whoever probes versions passes a function that runs a command in an image.
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/limits.h"
+#include "core/result.h"
+
+namespace bailiff::images {
+
+struct Image {
+  std::string name;     // "host"
+  std::string digest;   // "sha256:<hex>"; of `host`: of what identifies this machine's installed system
+  std::string kind;     // "host" | "directory"
+  std::string path;     // directory only
+};
+
+/// A language as its definition has it. Placeholders in argv: none; paths are workspace-relative.
+struct Language {
+  std::string name;                       // "cpp"
+  std::string title;                      // "C++ 17 (GCC)"
+  std::vector<std::string> aliases;
+  std::string image;                      // name of an Image
+  std::string source_file;                // "main.cpp": where `source` is written
+  std::vector<std::string> compile;       // argv, empty: interpreted
+  std::vector<std::string> run;           // argv; a request's args are appended
+  std::map<std::string, std::string> env; // for both
+  std::vector<std::string> version_command;
+  std::string version;                    // as probed, one line; empty before the probe
+  core::LimitOverrides limits;            // defaults of the run step, over the server's
+  core::LimitOverrides compile_limits;    // of the compile step, over the server's compile defaults
+  std::string hello;                      // a program that prints "Hello, world!\n"
+  std::vector<std::string> packages;      // Debian packages that bring the tools, for `bailiff doctor` and script/bootstrap
+};
+
+/// Parses one definition. Every fault is named with the file and its key ("x.toml: run: …"), all of them joined by "; "; unknown keys
+/// are faults. Keys: name title aliases image source_file compile run env version_command limits compile_limits hello packages; limits
+/// are named and scaled as in requests (core/limits.h) and lie between floor and ceiling.
+core::Result<Language> parse_language(std::string_view toml_text, std::string_view file_name);
+
+/// Runs version_command in an image: its output, or nothing where the tool is not there.
+using VersionProbe = std::function<std::optional<std::string>(const Language&)>;
+
+/// All that is offered. Immutable once made; share it freely between threads.
+class Catalogue {
+ public:
+  /// Reads every *.toml in `directory` (sorted), checks names and aliases are unique and images known, asks `probe` for each version
+  /// and leaves out the languages for which it gives nothing. One Error (invalid) names every fault of every file.
+  static core::Result<Catalogue> load(const std::string& directory, std::vector<Image> images, const VersionProbe& probe);
+  [[nodiscard]] const std::vector<Language>& languages() const { return languages_; }
+  [[nodiscard]] const std::vector<Image>& images() const { return images_; }
+  /// By name or alias (case-insensitive); nullptr when not offered.
+  [[nodiscard]] const Language* find_language(std::string_view name_or_alias) const;
+  [[nodiscard]] const Image* find_image(std::string_view name) const;
+
+ private:
+  std::vector<Language> languages_;
+  std::vector<Image> images_;
+  std::map<std::string, std::size_t> by_name_;
+};
+
+/// The embedded image: this machine's /usr. Its digest covers the machine's architecture, /etc/os-release, the package manager's list of
+/// what is installed (dpkg, apk or rpm) and the names, sizes and times of what stands in /usr/local outside of it. `root` stands before
+/// each path, for tests.
+core::Result<Image> host_image(const std::string& root = "");
+
+/// What the environment of every step starts from (PATH, HOME, LANG); a language's, a job's and a step's come over it, in this order.
+const std::map<std::string, std::string>& base_environment();
+
+/// Where the definitions are: share/bailiff/languages beside the running program's bin directory when installed, else the source tree's.
+std::string default_definitions_directory();
+
+/// Absolute host path of the program that argv0 names in the host image under `env`, or nothing. A cheap first look before a real probe.
+std::optional<std::string> find_host_tool(const std::string& argv0, const std::map<std::string, std::string>& env);
+
+/// First non-empty line of a version command's output, at most 200 bytes, control bytes replaced by '?'.
+std::string first_line(std::string_view output);
+
+}  // namespace bailiff::images

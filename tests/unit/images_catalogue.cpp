@@ -1,0 +1,223 @@
+// The catalogue over a directory of definitions, the shipped definitions, and the digest of the host image.
+#include "images/catalogue.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+namespace bailiff::images {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+class Directory {
+ public:
+  Directory() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "bailiff-images-XXXXXX").string();
+    if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp");
+    path_ = pattern;
+  }
+  Directory(const Directory&) = delete;
+  Directory& operator=(const Directory&) = delete;
+  ~Directory() { std::filesystem::remove_all(path_); }
+  void write(const std::string& name, const std::string& text) const {
+    std::filesystem::create_directories((path_ / name).parent_path());
+    std::ofstream(path_ / name, std::ios::binary) << text;
+  }
+  [[nodiscard]] std::string path() const { return path_.string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+std::string definition(const std::string& name, const std::string& aliases, const std::string& image = "host") {
+  return fmt::format("name = \"{}\"\ntitle = \"T\"\naliases = [{}]\nimage = \"{}\"\nsource_file = \"a\"\nrun = [\"./a\"]\nversion_command "
+                     "= [\"v\"]\nhello = \"h\"\n",
+                     name, aliases, image);
+}
+
+const Image kHost{"host", "sha256:00", "host", ""};
+std::optional<std::string> everything(const Language&) { return "tool 1.2\nmore\n"; }
+
+TEST(Catalogue, FindsByNameAndAliasInAnyCase) {
+  const Directory directory;
+  directory.write("b.toml", definition("bee", R"("b++", "bx")"));
+  directory.write("a.toml", definition("ay", ""));
+  directory.write("README.md", "no definition");
+  const auto catalogue = Catalogue::load(directory.path(), {kHost}, everything);
+  ASSERT_TRUE(catalogue) << catalogue.error().what;
+  ASSERT_EQ(catalogue->languages().size(), 2U);
+  EXPECT_EQ(catalogue->languages()[0].name, "ay");
+  EXPECT_EQ(catalogue->languages()[1].version, "tool 1.2");
+  for (const char* name : {"bee", "BEE", "b++", "B++", "bx"}) {
+    ASSERT_NE(catalogue->find_language(name), nullptr) << name;
+    EXPECT_EQ(catalogue->find_language(name)->name, "bee");
+  }
+  for (const char* name : {"", "b", "bee ", "beee"}) EXPECT_EQ(catalogue->find_language(name), nullptr) << name;
+  EXPECT_EQ(catalogue->find_image("host")->digest, "sha256:00");
+  EXPECT_EQ(catalogue->find_image("other"), nullptr);
+}
+
+TEST(Catalogue, LeavesOutWhatTheProbeDoesNotFind) {
+  const Directory directory;
+  directory.write("a.toml", definition("ay", "\"a\""));
+  directory.write("b.toml", definition("bee", "\"b\""));
+  const auto catalogue = Catalogue::load(
+      directory.path(), {kHost}, [](const Language& language) { return language.name == "bee" ? everything(language) : std::nullopt; });
+  ASSERT_TRUE(catalogue);
+  EXPECT_EQ(catalogue->find_language("ay"), nullptr);
+  EXPECT_EQ(catalogue->find_language("a"), nullptr);
+  ASSERT_NE(catalogue->find_language("b"), nullptr);
+  EXPECT_EQ(catalogue->find_language("b")->name, "bee");
+}
+
+TEST(Catalogue, NamesTheFaultsOfAllFiles) {
+  const Directory directory;
+  directory.write("a.toml", definition("ay", "\"x\""));
+  directory.write("b.toml", definition("bee", "\"x\", \"ay\""));
+  directory.write("c.toml", "name = 1\n");
+  directory.write("d.toml", definition("dee", "", "debian"));
+  const auto catalogue = Catalogue::load(directory.path(), {kHost}, everything);
+  ASSERT_FALSE(catalogue);
+  EXPECT_EQ(catalogue.error().kind, core::ErrorKind::invalid);
+  EXPECT_THAT(catalogue.error().what,
+              AllOf(HasSubstr("b.toml: \"x\" is already a name or alias in a.toml"),
+                    HasSubstr("b.toml: \"ay\" is already a name or alias in a.toml"), HasSubstr("c.toml: name: must be a string"),
+                    HasSubstr("d.toml: image: there is no image \"debian\"")));
+}
+
+TEST(Catalogue, RefusesWhatIsNoDirectoryOrTooLarge) {
+  EXPECT_EQ(Catalogue::load("/nonexistent/languages", {kHost}, everything).error().kind, core::ErrorKind::not_found);
+  const Directory directory;
+  directory.write("a.toml", "# " + std::string(70'000, 'x') + "\n" + definition("ay", ""));
+  EXPECT_THAT(Catalogue::load(directory.path(), {kHost}, everything).error().what, HasSubstr("a.toml: cannot be read or is larger"));
+  const Directory odd;
+  odd.write("d.toml/x", "");
+  EXPECT_THAT(Catalogue::load(odd.path(), {kHost}, everything).error().what, HasSubstr("d.toml: is no regular file"));
+}
+
+TEST(ShippedDefinitions, AllParseAndHaveWhatTheyNeed) {
+  const auto catalogue = Catalogue::load(default_definitions_directory(), {kHost}, everything);
+  ASSERT_TRUE(catalogue) << catalogue.error().what;
+  for (const Language& language : catalogue->languages()) {
+    SCOPED_TRACE(language.name);
+    EXPECT_THAT(language.hello, HasSubstr("Hello, world!"));
+    EXPECT_FALSE(language.packages.empty());
+    EXPECT_EQ(language.image, "host");
+    // Defaults that a server's standard ceiling refuses would make the language useless.
+    for (const auto* limits : {&language.limits, &language.compile_limits}) {
+      const core::Limits effective = core::apply(core::default_limits(), *limits);
+      EXPECT_EQ(core::at_most(effective, core::ceiling_limits()), effective);
+    }
+    // The CLI tells a language by the file's extension.
+    const std::string extension = std::filesystem::path(language.source_file).extension().string().substr(1);
+    EXPECT_NE(catalogue->find_language(extension), nullptr) << extension;
+  }
+}
+
+TEST(ShippedDefinitions, OfferTheNamesThatClientsUse) {
+  const auto catalogue = Catalogue::load(default_definitions_directory(), {kHost}, everything);
+  ASSERT_TRUE(catalogue) << catalogue.error().what;
+  const std::map<std::string, std::string> canonical = {{"c", "c"},
+                                                        {"cpp", "cpp"},
+                                                        {"c++", "cpp"},
+                                                        {"cc", "cpp"},
+                                                        {"cxx", "cpp"},
+                                                        {"g++", "cpp"},
+                                                        {"cpp17", "cpp"},
+                                                        {"cpp20", "cpp20"},
+                                                        {"cpp23", "cpp23"},
+                                                        {"py", "python"},
+                                                        {"python3", "python"},
+                                                        {"js", "javascript"},
+                                                        {"node", "javascript"},
+                                                        {"ts", "typescript"},
+                                                        {"java", "java"},
+                                                        {"go", "go"},
+                                                        {"golang", "go"},
+                                                        {"rs", "rust"},
+                                                        {"bash", "bash"},
+                                                        {"sh", "sh"},
+                                                        {"pl", "perl"},
+                                                        {"rb", "ruby"},
+                                                        {"php", "php"},
+                                                        {"lua", "lua"},
+                                                        {"awk", "awk"},
+                                                        {"pas", "pascal"},
+                                                        {"f90", "fortran"},
+                                                        {"hs", "haskell"},
+                                                        {"ml", "ocaml"},
+                                                        {"cs", "csharp"},
+                                                        {"adb", "ada"},
+                                                        {"c-clang", "c-clang"}};
+  for (const auto& [alias, name] : canonical) {
+    ASSERT_NE(catalogue->find_language(alias), nullptr) << alias;
+    EXPECT_EQ(catalogue->find_language(alias)->name, name) << alias;
+  }
+}
+
+TEST(HostImage, DigestCoversWhatIsInstalled) {
+  const Directory root;
+  root.write("etc/os-release", "ID=toy\n");
+  root.write("var/lib/dpkg/status", "Package: a\n");
+  root.write("usr/local/bin/tool", "x");
+  const auto digest = [&] {
+    const auto image = host_image(root.path());
+    return image ? image->digest : image.error().what;
+  };
+  std::set<std::string> seen = {digest()};
+  EXPECT_THAT(*seen.begin(), testing::MatchesRegex("sha256:[0-9a-f]+"));
+  EXPECT_EQ(seen.begin()->size(), 7U + 64U);
+  EXPECT_EQ(digest(), *seen.begin());
+  root.write("etc/os-release", "ID=toy2\n");
+  EXPECT_TRUE(seen.insert(digest()).second);
+  root.write("var/lib/dpkg/status", "Package: a\nPackage: b\n");
+  EXPECT_TRUE(seen.insert(digest()).second);
+  root.write("usr/local/bin/other", "");
+  EXPECT_TRUE(seen.insert(digest()).second);
+}
+
+TEST(HostImage, OfThisMachine) {
+  const auto image = host_image();
+  ASSERT_TRUE(image) << image.error().what;
+  EXPECT_EQ(image->name, "host");
+  EXPECT_EQ(image->kind, "host");
+  EXPECT_EQ(image->path, "");
+}
+
+TEST(HostImage, NeedsSomethingToGoBy) {
+  const Directory root;
+  EXPECT_EQ(host_image(root.path()).error().kind, core::ErrorKind::not_found);
+}
+
+TEST(FindHostTool, LooksWhereTheImageLooks) {
+  EXPECT_TRUE(find_host_tool("sh", {}));
+  EXPECT_EQ(find_host_tool("sh", {{"PATH", "/nonexistent:/bin"}}), "/bin/sh");
+  EXPECT_FALSE(find_host_tool("sh", {{"PATH", "/nonexistent"}}));
+  EXPECT_EQ(find_host_tool("/bin/sh", {}), "/bin/sh");
+  EXPECT_FALSE(find_host_tool("no-such-tool", {}));
+  EXPECT_FALSE(find_host_tool("./sh", {}));
+  EXPECT_FALSE(find_host_tool("", {}));
+  // A program of the host that the image does not show, even where PATH names it.
+  const Directory hidden;
+  hidden.write("tool", "#!/bin/sh\n");
+  std::filesystem::permissions(hidden.path() + "/tool", std::filesystem::perms::owner_all);
+  EXPECT_FALSE(find_host_tool("tool", {{"PATH", hidden.path()}}));
+  EXPECT_FALSE(find_host_tool("/usr", {}));
+}
+
+TEST(FirstLine, IsOneCleanLine) {
+  EXPECT_EQ(first_line("\n\n  g++ 12.2 \r\nmore"), "g++ 12.2");
+  EXPECT_EQ(first_line("a\x1b[31mb"), "a?[31mb");
+  EXPECT_EQ(first_line(""), "");
+  EXPECT_EQ(first_line(std::string(500, 'x')).size(), 200U);
+}
+
+}  // namespace
+}  // namespace bailiff::images
