@@ -1,0 +1,114 @@
+#include "server/api.h"
+
+#include <algorithm>
+#include <exception>
+
+#include "server/http_fields.h"
+#include "server/log.h"
+
+namespace bailiff::server {
+namespace {
+
+constexpr const char* kProblemType = "application/problem+json";
+
+/// Entity tag of a read, and 304 where the client has it already (RFC 9110 section 13.2.2).
+void revalidate(const Request& request, Response& response) {
+  if (response.status != 200 && response.status != 206) return;
+  const auto find_tag = [&] { return std::ranges::find(response.headers, "ETag", &Headers::value_type::first); };
+  if (find_tag() == response.headers.end()) {
+    if (response.status != 200 || response.source) return;
+    response.headers.emplace_back("ETag", entity_tag(response.body));
+  }
+  const auto tag = find_tag();
+  const auto known = request.header("If-None-Match");
+  if (!known || !matches_tag(*known, tag->second)) return;
+  response = Response{304, {}, {*tag, {"Cache-Control", "no-cache"}}, {}, std::nullopt};
+}
+
+constexpr const char* kFailure = "the server failed to answer; its log tells why";
+
+Response failed(const Request& request, const std::exception& e) {
+  log_error("request failed", {{"method", request.method}, {"target", request.target}, {"error", e.what()}});
+  return problem_response(500, kFailure);
+}
+
+}  // namespace
+
+Response problem_response(const Problem& problem) {
+  Response response{problem.status, kProblemType, problem.headers, problem_text(problem), std::nullopt};
+  response.headers.emplace_back("Cache-Control", "no-store");
+  return response;
+}
+
+Response problem_response(unsigned status, std::string detail, Headers headers) {
+  return problem_response(Problem{status, std::move(detail), {}, std::move(headers)});
+}
+
+Response text_response(std::string json_text) {
+  return {200, "application/json", {{"Cache-Control", "no-cache"}}, std::move(json_text), std::nullopt};
+}
+
+Response json_response(unsigned status, const core::Json& document) {
+  Response response{status, "application/json", {}, document.dump(), std::nullopt};
+  response.headers.emplace_back("Cache-Control", "no-cache");
+  return response;
+}
+
+Problem problem_of(const core::Error& error, std::string_view doing) {
+  using core::ErrorKind;
+  if (error.kind == ErrorKind::not_found) return {404, "no such thing", {}, {}};
+  log_error("request failed", {{"doing", std::string(doing)}, {"error", error}});
+  if (error.kind == ErrorKind::unavailable) return {503, "the server cannot do this now; try again later", {}, {{"Retry-After", "5"}}};
+  return {500, kFailure, {}, {}};
+}
+
+Problem problem_of_job(const core::Error& error, std::string_view doing) {
+  return error.kind == core::ErrorKind::not_found ? no_such_job() : problem_of(error, doing);
+}
+
+Problem no_such_job() { return {404, "no job has this id", {}, {}}; }
+
+Api::Api(ApiContext context, const HttpBounds& bounds) : context_(std::move(context)), bounds_(bounds) {
+  add_job_routes();
+  add_output_routes();
+  add_about_routes();
+}
+
+std::optional<Response> Api::answer_head(const Request& request) const {
+  if (request.method == "OPTIONS" && request.target == "*")
+    return Response{204, {}, {{"Allow", "GET, HEAD, POST, OPTIONS"}}, {}, std::nullopt};
+  const auto target = parse_target(request.target);
+  if (!target) return problem_response(400, "the request target is malformed");
+  const auto match = router_.match(request.method, *target);
+  if (match.allow.empty()) return problem_response(404, "nothing is here; GET /openapi.json tells what there is");
+  if (request.method == "OPTIONS") return Response{204, {}, {{"Allow", match.allow}}, {}, std::nullopt};
+  if (match.route == nullptr) return problem_response(405, "this path has " + match.allow, {{"Allow", match.allow}});
+  const auto& media_type = match.route->media_type;
+  if (!accepts(request.header("Accept").value_or(""), media_type))
+    return problem_response(406, "the answer would be " + media_type + ", which Accept refuses");
+  if (!match.route->takes_json) return std::nullopt;
+  const auto content_type = request.header("Content-Type");
+  if (content_type && !is_json_type(*content_type))
+    return problem_response(415, "the body must be application/json in UTF-8", {{"Accept", "application/json"}});
+  const auto encoding = request.header("Content-Encoding");
+  if (encoding && !equals_ignoring_case(*encoding, "identity"))
+    return problem_response(415, "a compressed body is not supported", {{"Accept-Encoding", "identity"}});
+  return std::nullopt;
+}
+
+boost::asio::awaitable<Response> Api::handle(const Request& request, Client& client) {
+  if (auto answer = answer_head(request)) co_return std::move(*answer);
+  Response response;
+  try {
+    auto target = parse_target(request.target);
+    auto match = router_.match(request.method, *target);
+    Call call{request, std::move(match.path_values), std::move(target->query), client};
+    response = co_await match.route->handler(std::move(call));
+    if (match.route->method == "GET") revalidate(request, response);
+  } catch (const std::exception& e) {
+    response = failed(request, e);
+  }
+  co_return response;
+}
+
+}  // namespace bailiff::server

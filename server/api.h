@@ -1,0 +1,88 @@
+#pragma once
+// The HTTP API (api.md): its routes, and what holds for all of them: methods, media types, entity tags, problems.
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <chrono>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "core/json/json.h"
+#include "core/result.h"
+#include "server/api_context.h"
+#include "server/api_problem.h"
+#include "server/http_bounds.h"
+#include "server/http_message.h"
+#include "server/http_router.h"
+
+namespace bailiff::server {
+
+[[nodiscard]] Response problem_response(const Problem& problem);
+[[nodiscard]] Response problem_response(unsigned status, std::string detail, Headers headers = {});
+[[nodiscard]] Response json_response(unsigned status, const core::Json& document);
+/// 200 with a JSON text that is made already.
+[[nodiscard]] Response text_response(std::string json_text);
+
+/// On the io thread. Must outlive every handle() that it began.
+class Api {
+ public:
+  Api(ApiContext context, const HttpBounds& bounds);
+  Api(const Api&) = delete;
+  Api& operator=(const Api&) = delete;
+  /// Waits for the work that was begun aside; none may be begun afterwards.
+  void finish_aside() { aside_.join(); }
+  ~Api() { finish_aside(); }
+
+  /// What can be refused by the head alone (`request.body` is not looked at), so that no body is read in vain: an unknown path, another
+  /// method, a media type. OPTIONS is answered here too.
+  [[nodiscard]] std::optional<Response> answer_head(const Request& request) const;
+  /// The answer. Never throws: what goes wrong on our side is logged and is a 500.
+  boost::asio::awaitable<Response> handle(const Request& request, Client& client);
+  [[nodiscard]] const Router& router() const { return router_; }
+
+ private:
+  void add_job_routes();     // api_jobs.cpp
+  void add_output_routes();  // api_outputs.cpp
+  void add_about_routes();   // api_about.cpp
+
+  boost::asio::awaitable<Response> create_job(Call call);
+  boost::asio::awaitable<Response> show_job(Call call);
+  boost::asio::awaitable<Response> list_jobs(Call call);
+  boost::asio::awaitable<Response> cancel_job(Call call);
+  boost::asio::awaitable<Response> job_answer(std::string id, unsigned status_unfinished, std::optional<std::chrono::seconds> wait);
+  boost::asio::awaitable<void> wait_for_end(std::string id, std::optional<std::chrono::seconds> wait, Client& client);
+  [[nodiscard]] std::optional<std::chrono::seconds> wait_of(const Request& request) const;
+  Response refused_submit(const core::Error& error);
+
+  boost::asio::awaitable<Response> show_output(Call call, int first_index, storage::Stream stream);
+  core::Result<storage::Store::Slice> read_output(const std::string& id, int index, storage::Stream stream, std::uint64_t offset,
+                                                  std::uint64_t length);
+
+  boost::asio::awaitable<Response> show_languages(Call call);
+  boost::asio::awaitable<Response> show_images(Call call);
+  boost::asio::awaitable<Response> show_system(Call call);
+
+  /// `work` in the thread aside where it is large, else at once. The loop also schedules jobs, so nothing may hold it for long.
+  template <class Work>
+  boost::asio::awaitable<std::invoke_result_t<Work>> run_aside(bool large, Work work) {
+    using Value = std::invoke_result_t<Work>;
+    if (!large) co_return work();
+    auto coroutine = [job = std::move(work)]() mutable -> boost::asio::awaitable<Value> { co_return job(); };
+    co_return co_await boost::asio::co_spawn(aside_, std::move(coroutine), boost::asio::use_awaitable);
+  }
+
+  ApiContext context_;
+  const HttpBounds bounds_;
+  Router router_;
+  boost::asio::thread_pool aside_{1};
+};
+
+/// What a client may know of an Error: its kind. The rest is logged as "<doing>: <what>".
+[[nodiscard]] Problem problem_of(const core::Error& error, std::string_view doing);
+/// As problem_of, of a call about one job: not_found is that job.
+[[nodiscard]] Problem problem_of_job(const core::Error& error, std::string_view doing);
+[[nodiscard]] Problem no_such_job();
+
+}  // namespace bailiff::server

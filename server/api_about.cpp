@@ -1,0 +1,114 @@
+// Routes about the server itself: languages, images, system, health, definition.
+#include <fmt/core.h>
+#include <sys/utsname.h>
+
+#include <algorithm>
+
+#include "server/api.h"
+#include "server/openapi.h"
+
+namespace bailiff::server {
+namespace {
+
+using boost::asio::awaitable;
+using core::Json;
+
+Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(core::to_utf8(text)); }
+
+Json language_to_json(const images::Language& language, const ApiContext& context) {
+  const auto* image = context.catalogue.find_image(language.image);
+  const auto limits = core::at_most(core::apply(context.default_limits, language.limits), context.ceiling);
+  return {{"name", language.name},
+          {"title", language.title},
+          {"aliases", language.aliases},
+          {"version", text_or_null(language.version)},
+          {"image", language.image},
+          {"image_digest", image != nullptr ? Json(image->digest) : Json(nullptr)},
+          {"source_file", language.source_file},
+          {"compile", language.compile.empty() ? Json(nullptr) : Json(language.compile)},
+          {"run", language.run},
+          {"limits", core::limits_to_json(limits)}};
+}
+
+Json capability_to_json(const sandbox::Capability& capability) {
+  return {{"name", capability.name}, {"present", capability.present}, {"detail", core::to_utf8(capability.detail)}};
+}
+
+Json slot_to_json(const SlotInfo& slot) {
+  const char* state = !slot.alive ? "dead" : slot.job_id.empty() ? "idle" : "busy";
+  return {{"index", slot.index}, {"state", state}, {"job", text_or_null(slot.job_id)}};
+}
+
+std::string cgroup_version(const std::vector<sandbox::Capability>& capabilities) {
+  const auto found = std::ranges::find(capabilities, "cgroup.version", &sandbox::Capability::name);
+  return found == capabilities.end() ? "unknown" : found->detail;
+}
+
+Json host_to_json() {
+  utsname names{};
+  if (::uname(&names) != 0) return nullptr;
+  return {{"system", names.sysname}, {"kernel", names.release}, {"machine", names.machine}};
+}
+
+}  // namespace
+
+void Api::add_about_routes() {
+  const auto immediate = [](auto make) { return [make](Call call) -> awaitable<Response> { co_return make(call); }; };
+  router_.add({.method = "GET", .pattern = "/v1/languages", .handler = [this](Call call) { return show_languages(std::move(call)); }});
+  router_.add({.method = "GET", .pattern = "/v1/images", .handler = [this](Call call) { return show_images(std::move(call)); }});
+  router_.add({.method = "GET", .pattern = "/v1/system", .handler = [this](Call call) { return show_system(std::move(call)); }});
+  router_.add(
+      {.method = "GET", .pattern = "/livez", .handler = immediate([](const Call&) { return json_response(200, {{"status", "ok"}}); })});
+  router_.add({.method = "GET", .pattern = "/readyz", .handler = immediate([this](const Call&) {
+                                                        if (context_.jobs.ready()) return json_response(200, {{"status", "ok"}});
+                                                        return problem_response(503, "not ready: starting, draining or without storage",
+                                                                                {{"Retry-After", "5"}});
+                                                      })});
+  router_.add({.method = "GET",
+               .pattern = "/openapi.json",
+               .handler = immediate([](const Call&) {
+                 return Response{200, "application/json", {{"Cache-Control", "no-cache"}}, std::string(openapi_document()), std::nullopt};
+               })});
+  router_.add({.method = "GET",
+               .pattern = "/",
+               .handler = immediate([](const Call&) {
+                 return json_response(
+                     200, {{"name", "bailiff"}, {"version", BAILIFF_VERSION}, {"definition", "/openapi.json"}, {"jobs", "/v1/jobs"}});
+               })});
+}
+
+awaitable<Response> Api::show_languages(Call) {
+  Json items = Json::array();
+  for (const auto& language : context_.catalogue.languages()) items.push_back(language_to_json(language, context_));
+  co_return json_response(200, {{"items", std::move(items)}, {"next_cursor", nullptr}});
+}
+
+awaitable<Response> Api::show_images(Call) {
+  Json items = Json::array();
+  for (const auto& image : context_.catalogue.images())
+    items.push_back({{"name", image.name}, {"kind", image.kind}, {"digest", image.digest}});
+  co_return json_response(200, {{"items", std::move(items)}, {"next_cursor", nullptr}});
+}
+
+awaitable<Response> Api::show_system(Call) {
+  const auto depth = context_.store.depth();
+  if (!depth) co_return problem_response(problem_of(depth.error(), "count the queue"));
+  Json capabilities = Json::array(), slots = Json::array();
+  for (const auto& capability : context_.capabilities) capabilities.push_back(capability_to_json(capability));
+  for (const auto& slot : context_.jobs.slots()) slots.push_back(slot_to_json(slot));
+  const Json queue = {{"queued", depth->queued}, {"running", depth->running}, {"bound", context_.queue_bound}};
+  const Json limits = {{"default", core::limits_to_json(context_.default_limits)},
+                       {"compile_default", core::limits_to_json(context_.compile_default_limits)},
+                       {"ceiling", core::limits_to_json(context_.ceiling)}};
+  const Json cgroup = {{"version", cgroup_version(context_.capabilities)}, {"driver", "cgroupfs"}};
+  co_return json_response(200, {{"version", BAILIFF_VERSION},
+                                {"ready", context_.jobs.ready()},
+                                {"host", host_to_json()},
+                                {"cgroup", cgroup},
+                                {"capabilities", std::move(capabilities)},
+                                {"slots", std::move(slots)},
+                                {"queue", queue},
+                                {"limits", limits}});
+}
+
+}  // namespace bailiff::server

@@ -1,0 +1,25 @@
+#pragma once
+// What the HTTP API stands on. Made by main(), outlives the HttpServer.
+#include <cstdint>
+#include <vector>
+
+#include "core/limits.h"
+#include "images/catalogue.h"
+#include "sandbox/client.h"
+#include "server/jobs.h"
+#include "storage/store.h"
+
+namespace bailiff::server {
+
+struct ApiContext {
+  Jobs& jobs;                           // io thread only
+  storage::Store& store;                // reads only, from any thread
+  const images::Catalogue& catalogue;
+  core::Limits default_limits = core::default_limits();
+  core::Limits compile_default_limits = core::default_limits();
+  core::Limits ceiling = core::ceiling_limits();
+  std::vector<sandbox::Capability> capabilities = {};  // shown by GET /v1/system
+  std::uint64_t queue_bound = 100'000;  // most queued jobs; Jobs::submit enforces it, the API tells it
+};
+
+}  // namespace bailiff::server

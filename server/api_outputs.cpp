@@ -1,0 +1,108 @@
+// Routes about captured output: the raw bytes of a step's or a test's stdout and stderr, also while it runs.
+#include <fmt/core.h>
+
+#include <charconv>
+
+#include "core/id.h"
+#include "server/api.h"
+#include "server/api_job.h"
+#include "server/http_fields.h"
+
+namespace bailiff::server {
+namespace {
+
+using boost::asio::awaitable;
+
+constexpr int kMostParts = 100'000;  // more than any job has steps or tests
+
+std::optional<int> part_number(std::string_view text) {
+  int number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const bool canonical = text == "0" || (!text.empty() && text.front() >= '1' && text.front() <= '9');
+  if (error != std::errc{} || end != text.data() + text.size() || !canonical || number >= kMostParts) return std::nullopt;
+  return number;
+}
+
+/// The bytes under a tag only ever grow while a step runs, so attempt and size name them.
+std::string output_tag(const storage::StoredJob& job, int index, storage::Stream stream, std::uint64_t total_bytes) {
+  return fmt::format("\"{}.{}.{}.{}.{}\"", job.id, job.attempt, index, static_cast<int>(stream), total_bytes);
+}
+
+/// Range holds only for the representation that If-Range names (RFC 9110 section 13.1.5); a date never matches here.
+bool range_holds(const Request& request, const std::string& tag) {
+  const auto condition = request.header("If-Range");
+  return request.method == "GET" && (!condition || *condition == tag);
+}
+
+/// All of it or the range asked for; `read` takes offsets into all of it.
+Response output_response(const Request& request, const std::string& tag, std::uint64_t total_bytes,
+                         std::function<core::Result<std::string>(std::uint64_t, std::uint64_t)> read) {
+  std::variant<WholeBody, ByteRange, Unsatisfiable> range = WholeBody{};
+  if (const auto header = request.header("Range"); header && range_holds(request, tag)) range = parse_range(*header, total_bytes);
+  if (std::holds_alternative<Unsatisfiable>(range))
+    return problem_response(416, fmt::format("the output has {} bytes", total_bytes),
+                            {{"Content-Range", fmt::format("bytes */{}", total_bytes)}});
+  Response response{200, "application/octet-stream", {{"ETag", tag}, {"Accept-Ranges", "bytes"}, {"Cache-Control", "no-cache"}}, {}, {}};
+  ByteRange part{0, total_bytes};
+  if (const auto* asked = std::get_if<ByteRange>(&range)) {
+    part = *asked;
+    response.status = 206;
+    const auto last = part.first + part.length - 1;
+    response.headers.emplace_back("Content-Range", fmt::format("bytes {}-{}/{}", part.first, last, total_bytes));
+  }
+  response.source = BodySource{part.length, [read = std::move(read), first = part.first](std::uint64_t offset, std::uint64_t length) {
+                                 return read(first + offset, length);
+                               }};
+  return response;
+}
+
+}  // namespace
+
+void Api::add_output_routes() {
+  struct Part {
+    const char* name;
+    int first_index;
+  };
+  struct Named {
+    const char* name;
+    storage::Stream stream;
+  };
+  for (const Part part : {Part{"steps", 0}, Part{"tests", storage::kFirstTest}})
+    for (const Named named : {Named{"stdout", storage::Stream::stdout_stream}, Named{"stderr", storage::Stream::stderr_stream}})
+      router_.add({.method = "GET",
+                   .pattern = fmt::format("/v1/jobs/{{id}}/{}/{{n}}/{}", part.name, named.name),
+                   .handler = [this, first = part.first_index,
+                               stream = named.stream](Call call) { return show_output(std::move(call), first, stream); },
+                   .media_type = "application/octet-stream"});
+}
+
+core::Result<storage::Store::Slice> Api::read_output(const std::string& id, int index, storage::Stream stream, std::uint64_t offset,
+                                                     std::uint64_t length) {
+  if (auto live = context_.jobs.live_output(id, index, stream, offset, length)) return std::move(*live);
+  return context_.store.output(id, index, stream, offset, length);
+}
+
+awaitable<Response> Api::show_output(Call call, int first_index, storage::Stream stream) {
+  const auto& id = call.path_values[0];
+  const auto number = part_number(call.path_values[1]);
+  if (!core::is_job_id(id)) co_return problem_response(no_such_job());
+  if (!number) co_return problem_response(404, "the job has no such part");
+  const int index = first_index + *number;
+  std::optional<std::uint64_t> total;
+  if (const auto live = context_.jobs.live_output(id, index, stream, 0, 0)) total = live->total_bytes;
+  auto job = context_.store.get(id);
+  if (!job) co_return problem_response(problem_of_job(job.error(), "read a job"));
+  if (job->state == core::JobState::finished) total = stored_output_bytes(*job, index, stream);
+  if (!total) {
+    const bool finished = job->state == core::JobState::finished;
+    co_return problem_response(404, finished ? "the job has no such part" : "this part of the job has no output yet");
+  }
+
+  co_return output_response(call.request, output_tag(*job, index, stream, *total), *total,
+                            [this, id, index, stream](auto offset, auto length) {
+                              auto slice = read_output(id, index, stream, offset, length);
+                              return slice ? core::Result<std::string>(std::move(slice->bytes)) : std::unexpected(std::move(slice.error()));
+                            });
+}
+
+}  // namespace bailiff::server

@@ -1,0 +1,97 @@
+// The stored form of a job request: written when the job is accepted, read when it runs.
+#include <nlohmann/json.hpp>
+
+#include "core/json/json.h"
+#include "server/api_json.h"
+#include "server/api_request.h"
+
+namespace bailiff::server {
+namespace {
+
+using core::Json;
+
+template <class Map>
+Json object_of(const Map& map) {
+  Json object = Json::object();
+  for (const auto& [name, value] : map) object[name] = value;
+  return object;
+}
+
+void put_overrides(Json& object, const core::LimitOverrides& limits) {
+  if (limits != core::LimitOverrides{}) object["limits"] = core::overrides_to_json(limits);
+}
+
+void put_stdin(Json& object, const core::Content& content) {
+  if (!content.bytes.empty()) object["stdin"] = core::content_to_json(content.bytes);
+}
+
+Json step_to_json(const core::StepSpec& step) {
+  Json object = {{"name", step.name}, {"command", step.command}};
+  if (!step.env.empty()) object["env"] = object_of(step.env);
+  if (!step.cwd.empty()) object["cwd"] = step.cwd;
+  put_stdin(object, step.stdin_content);
+  put_overrides(object, step.limits);
+  if (step.always) object["always"] = true;
+  return object;
+}
+
+Json test_to_json(const core::TestSpec& test) {
+  Json object = {{"name", test.name}};
+  put_stdin(object, test.stdin_content);
+  if (test.expected) object["expected"] = core::content_to_json(test.expected->bytes);
+  put_overrides(object, test.limits);
+  if (test.points != 1) object["points"] = test.points;
+  return object;
+}
+
+void put_checker(Json& object, const core::Checker& checker) {
+  using Kind = core::Checker::Kind;
+  if (checker.kind == Kind::lines) object["checker"] = "lines";
+  if (checker.kind == Kind::exact) object["checker"] = "exact";
+  if (checker.kind == Kind::floats) object["checker"] = {{"floats", {{"absolute", checker.absolute}, {"relative", checker.relative}}}};
+}
+
+/// Defaults are left out, so that the document stays small.
+Json request_to_json(const core::JobSpec& spec) {
+  Json object = Json::object();
+  if (spec.language) object["language"] = *spec.language;
+  if (spec.image) object["image"] = *spec.image;
+  if (spec.source) object["source"] = core::content_to_json(spec.source->bytes);
+  for (const auto& [path, content] : spec.files) object["files"][path] = core::content_to_json(content.bytes);
+  for (const auto& step : spec.steps) object["steps"].push_back(step_to_json(step));
+  if (!spec.args.empty()) object["args"] = spec.args;
+  put_stdin(object, spec.stdin_content);
+  if (!spec.env.empty()) object["env"] = object_of(spec.env);
+  put_overrides(object, spec.limits);
+  if (spec.priority != 0) object["priority"] = spec.priority;
+  if (!spec.labels.empty()) object["labels"] = object_of(spec.labels);
+  for (const auto& test : spec.tests) object["tests"].push_back(test_to_json(test));
+  put_checker(object, spec.checker);
+  if (!spec.stop_on_failure) object["stop_on_failure"] = false;
+  return object;
+}
+
+}  // namespace
+
+std::string stored_request(const core::JobSpec& spec, const images::Catalogue& catalogue) {
+  Json document = Json::object();
+  const images::Language* language = spec.language ? catalogue.find_language(*spec.language) : nullptr;
+  if (spec.language) document["language"] = *spec.language;
+  const std::string image_name = language != nullptr ? language->image : spec.image.value_or("");
+  const images::Image* image = catalogue.find_image(image_name);
+  document["image"] = image_name;
+  document["image_digest"] = image != nullptr ? Json(image->digest) : Json(nullptr);
+  document["request"] = request_to_json(spec);
+  return document.dump();
+}
+
+std::expected<core::JobSpec, Problem> decode_stored_request(std::string_view stored, const images::Catalogue& catalogue) {
+  auto parsed = parse_json(stored);
+  if (!parsed || !parsed->value.is_object() || !parsed->value.contains("request"))
+    return std::unexpected(Problem{500, "the stored request cannot be read", {}, {}});
+  core::Limits unbounded{};
+  for (const auto& field : core::kLimitFields) unbounded.*field.member = UINT64_MAX;
+  return decode_job(parsed->value["request"], RequestRules{catalogue, unbounded, unbounded});
+}
+
+}  // namespace bailiff::server

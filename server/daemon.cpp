@@ -1,0 +1,255 @@
+#include "server/daemon.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/resource.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+
+#include "server/http_server.h"
+#include "server/job_queue.h"
+#include "server/language_probe.h"
+#include "server/log.h"
+#include "server/privileges.h"
+#include "server/runner.h"
+#include "server/slot_pool.h"
+
+namespace bailiff::server {
+
+namespace asio = boost::asio;
+using std::chrono::steady_clock;
+
+namespace {
+
+constexpr int kSuccess = 0, kFailure = 1;
+constexpr unsigned kDocumentThreads = 2;
+constexpr auto kHttpGrace = std::chrono::seconds(3);  // after the jobs have ended, for answers to be taken
+constexpr auto kLoopGrace = std::chrono::seconds(5);  // after everything was told to stop
+constexpr rlim_t kMostDescriptors = 1 << 20;
+
+/// Ends the process without destructors: for when coroutines still refer to what they would destroy.
+[[noreturn]] void end_at_once(int code) {
+  std::fflush(nullptr);
+  std::_Exit(code);
+}
+
+core::Result<sandbox::Launcher> start_launcher(const Config& config) {
+  sandbox::LauncherConfig launcher;
+  launcher.launcher_path = config.launcher;
+  launcher.slots = static_cast<unsigned>(config.slots);
+  launcher.images = {{"host", sandbox::Image::Kind::host, ""}};
+  launcher.ceiling = config.ceiling;
+  launcher.cgroup_parent = config.cgroup_parent;
+  launcher.slot_cpus = config.slot_cpus;
+  return sandbox::Launcher::start(launcher);
+}
+
+/// Connections and output files need descriptors; the soft limit of a login is low.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = std::min(limit.rlim_max, kMostDescriptors);
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) log_warn("cannot raise the limit of open files", {{"why", std::strerror(errno)}});
+}
+
+/// What root had to do for us, and what stays of it.
+struct Prepared {
+  sandbox::Launcher launcher;
+  core::Fd languages;  // the directory; its parents may be closed to us by now
+  std::vector<sandbox::Capability> capabilities;
+};
+
+core::Result<Prepared> prepare_as_root(const Config& config) {
+  const auto identity = find_identity(config.user);
+  if (!identity) return std::unexpected(identity.error());
+  if (auto done = prepare_data_directory(config.data, *identity); !done) return std::unexpected(done.error());
+  if (config.languages.empty()) return core::error(core::ErrorKind::invalid, "languages: no definitions were found beside the program; name their directory");
+  core::Fd languages(::open(config.languages.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!languages.valid()) return core::errno_error("languages: cannot open " + config.languages);
+  auto capabilities = sandbox::probe_host();
+  auto launcher = start_launcher(config);
+  if (!launcher) return std::unexpected(launcher.error());
+  raise_descriptor_limit();
+  if (auto done = drop_privileges(*identity); !done) return std::unexpected(done.error());
+  std::signal(SIGPIPE, SIG_IGN);
+  log_info("privileges given up", {{"uid", identity->uid}, {"gid", identity->gid}, {"launcher_pid", launcher->pid()}});
+  return Prepared{std::move(*launcher), std::move(languages), std::move(capabilities)};
+}
+
+HttpBounds http_bounds(const Config& config) {
+  using std::chrono::milliseconds;
+  HttpBounds bounds;
+  bounds.body_bytes = config.max_body_bytes;
+  bounds.bodies_bytes = config.max_bodies_bytes;
+  bounds.connections = config.max_connections;
+  bounds.header_time = milliseconds(config.header_timeout_ms);
+  bounds.body_time = milliseconds(config.body_timeout_ms);
+  bounds.idle_time = milliseconds(config.idle_timeout_ms);
+  bounds.write_time = milliseconds(config.write_timeout_ms);
+  bounds.longest_wait = milliseconds(config.max_wait_ms);
+  return bounds;
+}
+
+/// The unprivileged part. Members are torn down in reverse order, when no coroutine is left.
+class Daemon {
+ public:
+  Daemon(const Config& config, Prepared prepared)
+      : config_(config), launcher_(std::move(prepared.launcher)), languages_(std::move(prepared.languages)),
+        capabilities_(std::move(prepared.capabilities)), slot_source_(launcher_), threads_(kDocumentThreads),
+        pool_(io_, slot_source_, static_cast<unsigned>(config.slots)), signals_(io_, SIGTERM, SIGINT) {}
+
+  core::Status start();
+  int run();
+
+ private:
+  core::Status open_store();
+  core::Status find_languages();
+  core::Status listen();
+  void on_launcher_lost(const core::Error& why);
+  void on_signal(int number);
+  asio::awaitable<void> shut_down();
+
+  const Config& config_;
+  asio::io_context io_{1};
+  sandbox::Launcher launcher_;
+  core::Fd languages_;
+  std::vector<sandbox::Capability> capabilities_;
+  LauncherSlots slot_source_;
+  std::unique_ptr<storage::Store> store_;
+  std::optional<images::Catalogue> catalogue_;
+  asio::thread_pool threads_;
+  SlotPool pool_;
+  asio::signal_set signals_;
+  std::optional<Runner> runner_;
+  std::optional<JobQueue> jobs_;
+  std::optional<HttpServer> http_;
+  std::optional<core::Error> launcher_lost_;
+  bool stop_asked_ = false, serving_ = false, drained_ = false;
+};
+
+core::Status Daemon::open_store() {
+  if (auto done = check_data_directory(config_.data); !done) return done;
+  storage::Options options;
+  options.path = (std::filesystem::path(config_.data) / "bailiff.db").string();
+  auto store = storage::Store::open(options);
+  if (!store) return std::unexpected(store.error());
+  store_ = std::move(*store);
+  return {};
+}
+
+core::Status Daemon::find_languages() {
+  const auto host = images::host_image();
+  if (!host) return std::unexpected(host.error());
+  auto catalogue = load_catalogue(io_, pool_, fmt::format("/proc/self/fd/{}", languages_.get()), {*host}, config_.ceiling);
+  if (launcher_lost_) return std::unexpected(*launcher_lost_);
+  if (!catalogue) return std::unexpected(catalogue.error());
+  catalogue_ = std::move(*catalogue);
+  languages_.reset();
+  std::string names;
+  for (const auto& language : catalogue_->languages()) names += (names.empty() ? "" : ",") + language.name;
+  log_info("languages found", {{"count", catalogue_->languages().size()}, {"names", names}});
+  return {};
+}
+
+core::Status Daemon::listen() {
+  const auto endpoint = parse_endpoint(config_.listen);
+  if (!endpoint) return std::unexpected(endpoint.error());
+  const ApiContext context{*jobs_, *store_, *catalogue_, config_.limits, config_.compile, config_.ceiling, capabilities_, config_.max_queued_jobs};
+  http_.emplace(io_, context, http_bounds(config_));
+  const auto port = http_->listen(endpoint->address, endpoint->port);
+  if (!port) return std::unexpected(port.error());
+  const bool six = endpoint->address.find(':') != std::string::npos;
+  fmt::print("listening on http://{}{}{}:{}\n", six ? "[" : "", endpoint->address, six ? "]" : "", *port);
+  std::fflush(stdout);
+  log_info("listening", {{"address", endpoint->address}, {"port", *port}, {"slots", config_.slots}});
+  return {};
+}
+
+core::Status Daemon::start() {
+  pool_.start([this](const core::Error& why) { on_launcher_lost(why); });
+  signals_.async_wait([this](const boost::system::error_code& error, int number) {
+    if (!error) on_signal(number);
+  });
+  if (auto done = open_store(); !done) return done;
+  if (auto done = find_languages(); !done) return done;
+  runner_.emplace(pool_, *catalogue_, LimitLevels{config_.limits, config_.compile, config_.ceiling}, threads_);
+  jobs_.emplace(io_, *store_, pool_, *runner_, *catalogue_, threads_,
+                JobQueue::Options{config_.max_queued_jobs, static_cast<int>(config_.max_attempts)});
+  if (auto done = jobs_->start(); !done) return done;
+  if (auto done = listen(); !done) return done;
+  serving_ = true;
+  return {};
+}
+
+void Daemon::on_launcher_lost(const core::Error& why) {
+  launcher_lost_ = core::Error{core::ErrorKind::internal, "the launcher is gone: " + why.what, why.sys_errno};
+  io_.stop();
+}
+
+void Daemon::on_signal(int number) {
+  if (stop_asked_ || !serving_) {
+    log_warn("ended by a signal", {{"signal", number}, {"while", serving_ ? "draining" : "starting"}});
+    end_at_once(serving_ ? kFailure : kSuccess);
+  }
+  stop_asked_ = true;
+  log_info("draining", {{"signal", number}, {"at_most_seconds", config_.drain_seconds}});
+  signals_.async_wait([this](const boost::system::error_code& error, int next) {
+    if (!error) on_signal(next);
+  });
+  asio::co_spawn(io_, shut_down(), asio::detached);
+}
+
+asio::awaitable<void> Daemon::shut_down() {
+  http_->stop_accepting();
+  co_await jobs_->drain(steady_clock::now() + std::chrono::seconds(config_.drain_seconds));
+  co_await http_->drain(steady_clock::now() + kHttpGrace);
+  pool_.stop();
+  boost::system::error_code ignored;
+  signals_.cancel(ignored);
+  drained_ = true;
+}
+
+int Daemon::run() {
+  while (!drained_ && !launcher_lost_ && !io_.stopped()) io_.run_one();
+  if (launcher_lost_) {
+    store_->close();
+    log_error("ending", {{"why", *launcher_lost_}});
+    end_at_once(kFailure);
+  }
+  io_.run_for(kLoopGrace);
+  store_->close();
+  if (!io_.stopped()) {
+    log_warn("something still waited at the end");
+    end_at_once(kSuccess);
+  }
+  threads_.join();
+  log_info("ended");
+  return kSuccess;
+}
+
+}  // namespace
+
+int run_daemon(const Config& config) {
+  auto prepared = prepare_as_root(config);
+  if (!prepared) {
+    log_error("cannot start", {{"why", prepared.error()}});
+    return kFailure;
+  }
+  Daemon daemon(config, std::move(*prepared));
+  if (auto started = daemon.start(); !started) {
+    log_error("cannot start", {{"why", started.error()}});
+    end_at_once(kFailure);
+  }
+  return daemon.run();
+}
+
+}  // namespace bailiff::server

@@ -1,0 +1,51 @@
+#pragma once
+// One request and one answer, free of any HTTP library, so that routes are tested without a socket.
+#include <boost/asio/awaitable.hpp>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/result.h"
+
+namespace bailiff::server {
+
+using Headers = std::vector<std::pair<std::string, std::string>>;
+
+struct Request {
+  std::string method;  // as sent: "GET"
+  std::string target;  // origin form: "/v1/jobs?limit=5"
+  Headers headers;     // in order, names as sent
+  std::string body;
+
+  /// All fields of that name (case-insensitive), joined by ", " as RFC 9110 section 5.3 has it; nothing where there is none.
+  [[nodiscard]] std::optional<std::string> header(std::string_view name) const;
+};
+
+/// A body that is read while it is sent, so that a large one never stands in memory as a whole.
+struct BodySource {
+  std::uint64_t length = 0;
+  /// Bytes [offset, offset + length) of the body; fewer is an error. Called on the io thread.
+  std::function<core::Result<std::string>(std::uint64_t offset, std::uint64_t length)> read;
+};
+
+struct Response {
+  unsigned status = 200;
+  std::string content_type;  // empty: no body
+  Headers headers;
+  std::string body;
+  std::optional<BodySource> source;  // instead of body
+};
+
+/// What a route may ask of the connection that its request came on.
+class Client {
+ public:
+  virtual ~Client() = default;
+  /// Ends when nobody waits for the answer any more: the client went away or the server drains. Ends with an exception when cancelled.
+  virtual boost::asio::awaitable<void> gone() = 0;
+};
+
+}  // namespace bailiff::server

@@ -1,0 +1,54 @@
+#pragma once
+// Which handler answers a method on a path. HEAD goes with every GET and OPTIONS with every path.
+#include <boost/asio/awaitable.hpp>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/http_message.h"
+#include "server/http_target.h"
+
+namespace bailiff::server {
+
+/// What a handler gets: the request, the values of the path's {placeholders} in order, the query, and the client that waits.
+struct Call {
+  const Request& request;
+  std::vector<std::string> path_values;
+  std::vector<std::pair<std::string, std::string>> query;
+  Client& client;
+};
+
+using Handler = std::function<boost::asio::awaitable<Response>(Call call)>;
+
+struct Route {
+  std::string method;   // GET, POST
+  std::string pattern;  // "/v1/jobs/{id}:cancel": a placeholder is one segment or its head before a fixed ":word"
+  Handler handler;
+  std::string media_type = "application/json";  // of a good answer, for Accept
+  bool takes_json = false;                      // the body is JSON: other content types are 415
+};
+
+struct Match {
+  const Route* route = nullptr;          // nullptr: 404 where `allow` is empty, else OPTIONS or 405
+  std::vector<std::string> path_values;
+  std::string allow;                     // "GET, HEAD, OPTIONS": what this path has
+};
+
+class Router {
+ public:
+  void add(Route route);
+  /// HEAD finds the GET route.
+  [[nodiscard]] Match match(std::string_view method, const Target& target) const;
+  [[nodiscard]] const std::vector<Route>& routes() const { return routes_; }
+
+ private:
+  struct Segment {
+    std::string fixed;  // the whole segment, or what follows the placeholder
+    bool placeholder = false;
+  };
+  std::vector<Route> routes_;
+  std::vector<std::vector<Segment>> patterns_;  // one of each route
+};
+
+}  // namespace bailiff::server

@@ -1,0 +1,252 @@
+#include "server/http_session.h"
+
+#include <fmt/core.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/http/read.hpp>
+#include <cerrno>
+#include <chrono>
+
+#include "server/http_fields.h"
+#include "server/http_framing.h"
+#include "server/log.h"
+
+namespace bailiff::server {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using asio::awaitable;
+using beast::error_code;
+using std::chrono::steady_clock;
+
+constexpr auto kResume = asio::as_tuple(asio::use_awaitable);
+constexpr std::size_t kReadBytes = 64 * 1024;
+constexpr std::uint64_t kSliceBytes = 256 * 1024;            // of an answer: each has the whole write time
+constexpr std::uint64_t kMaxLingerBytes = 64 * 1024 * 1024;  // thrown away before a refused client is cut off
+
+/// The bytes that one request's body adds to those of all, given back at the end of the request.
+class HeldBody {
+ public:
+  explicit HeldBody(std::uint64_t& total) : total_(total) {}
+  HeldBody(const HeldBody&) = delete;
+  HeldBody& operator=(const HeldBody&) = delete;
+  ~HeldBody() { total_ -= held_; }
+  [[nodiscard]] bool grow_to(std::uint64_t bytes, std::uint64_t bound) {
+    total_ += bytes - held_;
+    held_ = bytes;
+    return total_ <= bound;
+  }
+
+ private:
+  std::uint64_t& total_;
+  std::uint64_t held_ = 0;
+};
+
+/// What a failed read of a request means to the client; status 0 where nobody is left to be told.
+Problem problem_of_read(const error_code& ec) {
+  if (ec == http::error::header_limit || ec == http::error::buffer_overflow) return {431, "the request's header is too large", {}, {}};
+  if (ec == http::error::body_limit) return {413, "the request's body is larger than this server takes", {}, {}};
+  const bool ended = ec == http::error::end_of_stream || ec == http::error::partial_message;
+  if (ec.category() != http::make_error_code(http::error::end_of_stream).category() || ended) return {0, {}, {}, {}};
+  return {400, "the request is not valid HTTP/1.1", {}, {}};
+}
+
+Problem too_many_connections() { return {503, "too many connections; try again later", {}, {{"Retry-After", "1"}}}; }
+Problem too_many_bodies() { return {503, "too many large requests at once; try again later", {}, {{"Retry-After", "5"}}}; }
+
+// Braced lists of temporaries stay out of coroutines: g++ 12 does not compile all of them right.
+void log_failure(const std::exception& e) { log_error("connection failed", {{"error", e.what()}}); }
+
+void log_short_body(const core::Result<std::string>& slice) {
+  log_error("output ended early", {{"error", slice ? std::string("fewer bytes than its size") : slice.error().what}});
+}
+
+}  // namespace
+
+Session::Session(asio::ip::tcp::socket socket, SessionContext& context)
+    : stream_(std::move(socket)), context_(context), buffer_(context.bounds.header_bytes + kReadBytes),
+      hurry_timer_(stream_.get_executor(), asio::steady_timer::time_point::max()) {}
+
+awaitable<void> Session::run() {
+  auto after = After::keep;
+  try {
+    for (bool first = true; after == After::keep; first = false) {
+      const bool more = co_await next_request(first);
+      if (!more) break;
+      after = co_await one_request();
+      if (context_.draining && after == After::keep) after = After::close;
+    }
+    co_await finish(after);
+  } catch (const std::exception& e) {
+    log_failure(e);
+  }
+  cut();
+}
+
+awaitable<void> Session::run_refusal() {
+  try {
+    const Problem problem = too_many_connections();
+    co_await refuse(problem, false);
+    co_await finish(After::linger);
+  } catch (const std::exception& e) {
+    log_failure(e);
+  }
+  cut();
+}
+
+awaitable<bool> Session::next_request(bool first) {
+  if (buffer_.size() > 0) co_return true;
+  idle_ = true;
+  stream_.expires_after(first ? context_.bounds.header_time : context_.bounds.idle_time);
+  auto [ec, count] = co_await stream_.async_read_some(buffer_.prepare(4096), kResume);
+  idle_ = false;
+  buffer_.commit(count);
+  co_return !ec;
+}
+
+awaitable<Session::After> Session::one_request() {
+  const auto& bounds = context_.bounds;
+  Parser parser;
+  parser.header_limit(static_cast<std::uint32_t>(bounds.header_bytes));
+  parser.body_limit(bounds.body_bytes);
+  // One instant for the whole header: a byte now and then does not move it.
+  stream_.expires_after(bounds.header_time);
+  const auto [ec, header_count] = co_await http::async_read_header(stream_, buffer_, parser, kResume);
+  const bool is_head = parser.get().method() == http::verb::head;
+  std::optional<Problem> fault = ec ? problem_of_read(ec) : framing_fault(parser.get().base());
+  if (fault) co_return co_await refuse(*fault, is_head);
+
+  Request request = request_of(parser.get().base());
+  const bool keep_alive = parser.keep_alive() && !context_.draining;
+  const bool old_version = parser.get().version() < 11;
+  if (auto answer = context_.api.answer_head(request)) {
+    const bool stay = keep_alive && parser.is_done();
+    const bool written = co_await write(*answer, stay, is_head, old_version);
+    co_return !written ? After::close : stay ? After::keep : After::linger;
+  }
+  HeldBody held(context_.bodies_bytes);
+  const bool expects = !old_version && equals_ignoring_case(request.header("Expect").value_or(""), "100-continue");
+  if (expects && !parser.is_done() && buffer_.size() == 0) {
+    const bool told = co_await write_bytes("HTTP/1.1 100 Continue\r\n\r\n");
+    if (!told) co_return After::close;
+  }
+  const auto deadline = steady_clock::now() + bounds.body_time;
+  while (!parser.is_done()) {
+    stream_.expires_at(std::min(steady_clock::now() + bounds.body_read_time, deadline));
+    auto [body_ec, count] = co_await http::async_read_some(stream_, buffer_, parser, kResume);
+    if (body_ec) fault = problem_of_read(body_ec);
+    if (!fault && !held.grow_to(parser.get().body().size(), bounds.bodies_bytes)) fault = too_many_bodies();
+    if (!fault) continue;
+    // What it held is free before the answer goes out, or the next one would be refused for it too.
+    (void)held.grow_to(0, bounds.bodies_bytes);
+    std::string().swap(parser.get().body());
+    co_return co_await refuse(*fault, is_head);
+  }
+  request.body = std::move(parser.get().body());
+  stream_.expires_never();
+  const Response response = co_await context_.api.handle(request, *this);
+  const bool stay = keep_alive && !context_.draining;
+  const bool written = co_await write(response, stay, is_head, old_version);
+  co_return !written ? After::close : stay ? After::keep : buffer_.size() > 0 ? After::linger : After::close;
+}
+
+awaitable<bool> Session::write(const Response& response, bool keep_alive, bool is_head, bool old_version) {
+  const std::uint64_t length = response.source ? response.source->length : response.body.size();
+  std::string bytes = response_head(response, length, keep_alive, old_version);
+  const bool has_body = !is_head && length > 0 && response.status != 204 && response.status != 304;
+  if (has_body && !response.source && length <= kSliceBytes) bytes += response.body;
+  const bool begun = co_await write_bytes(bytes);
+  if (!begun) co_return false;
+  if (!has_body) co_return true;
+  if (!response.source && length <= kSliceBytes) co_return true;
+  if (!response.source) co_return co_await write_bytes(response.body);
+  for (std::uint64_t offset = 0; offset < length; offset += kSliceBytes) {
+    const auto wanted = std::min(kSliceBytes, length - offset);
+    const auto slice = response.source->read(offset, wanted);
+    // The header is out: all that is left to say is a connection that ends before its length.
+    if (!slice || slice->size() != wanted) {
+      log_short_body(slice);
+      co_return false;
+    }
+    const bool written = co_await write_bytes(*slice);
+    if (!written) co_return false;
+  }
+  co_return true;
+}
+
+awaitable<bool> Session::write_bytes(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const auto slice = bytes.substr(0, kSliceBytes);
+    stream_.expires_after(context_.bounds.write_time);
+    auto [ec, count] = co_await asio::async_write(stream_, asio::buffer(slice.data(), slice.size()), kResume);
+    if (ec) co_return false;
+    bytes.remove_prefix(slice.size());
+  }
+  co_return true;
+}
+
+awaitable<Session::After> Session::refuse(const Problem& problem, bool is_head) {
+  if (problem.status == 0) co_return After::close;
+  const Response response = problem_response(problem);
+  const bool written = co_await write(response, false, is_head, false);
+  co_return written ? After::linger : After::close;
+}
+
+awaitable<void> Session::finish(After after) {
+  error_code ignored;
+  stream_.socket().shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  if (after != After::linger) co_return;
+  // A close with unread bytes resets the connection, and the reset would overtake the answer.
+  buffer_.clear();
+  stream_.expires_after(context_.bounds.linger_time);
+  for (std::uint64_t discarded = 0; discarded < kMaxLingerBytes && !context_.hurried;) {
+    auto [ec, count] = co_await stream_.async_read_some(buffer_.prepare(kReadBytes), kResume);
+    if (ec) co_return;
+    discarded += count;
+  }
+}
+
+awaitable<void> Session::gone() {
+  using namespace asio::experimental::awaitable_operators;
+  co_await (peer_closed() || hurried());
+}
+
+awaitable<void> Session::peer_closed() {
+  auto& socket = stream_.socket();
+  while (true) {
+    auto [ec] = co_await socket.async_wait(asio::ip::tcp::socket::wait_read, kResume);
+    if (ec) co_return;
+    char byte = 0;
+    const auto count = ::recv(socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR)) co_return;
+    if (count > 0) break;
+  }
+  // The next request is already there, and hides whether the client still is.
+  asio::steady_timer never(socket.get_executor(), asio::steady_timer::time_point::max());
+  co_await never.async_wait(asio::use_awaitable);
+}
+
+awaitable<void> Session::hurried() {
+  if (context_.hurried) co_return;
+  co_await hurry_timer_.async_wait(kResume);
+}
+
+void Session::on_drain() {
+  if (idle_) cut();
+}
+
+void Session::hurry() { hurry_timer_.cancel(); }
+
+void Session::cut() {
+  error_code ignored;
+  stream_.socket().close(ignored);
+}
+
+}  // namespace bailiff::server

@@ -1,0 +1,68 @@
+#pragma once
+// One HTTP/1.1 connection as one coroutine: read a request within the bounds, ask the API, write the answer, again.
+//
+// Framing is stricter than the parser's: a request whose length two readers could understand differently (both length fields, a repeated
+// one, a transfer coding other than `chunked`) is 400 and the end of the connection, so that no proxy before us can be fooled.
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "server/api.h"
+#include "server/http_bounds.h"
+#include "server/http_message.h"
+
+namespace bailiff::server {
+
+/// What the sessions of one server have in common.
+struct SessionContext {
+  Api& api;
+  const HttpBounds& bounds;
+  std::uint64_t bodies_bytes = 0;  // of all requests received and not yet answered
+  bool draining = false;           // no further request on any connection
+  bool hurried = false;            // nobody waits for anything any more
+};
+
+class Session final : public Client {
+ public:
+  Session(boost::asio::ip::tcp::socket socket, SessionContext& context);
+  /// Until the connection ends. Nothing escapes it.
+  boost::asio::awaitable<void> run();
+  /// The answer when there are too many connections, then the end.
+  boost::asio::awaitable<void> run_refusal();
+  boost::asio::awaitable<void> gone() override;
+
+  /// The server began to drain: an idle connection ends now.
+  void on_drain();
+  /// Long polls are answered as things stand.
+  void hurry();
+  /// Whatever it is doing, it fails now.
+  void cut();
+
+ private:
+  using Parser = boost::beast::http::request_parser<boost::beast::http::string_body>;
+  enum class After { keep, close, linger };
+
+  /// True when the first bytes of a request are there.
+  boost::asio::awaitable<bool> next_request(bool first);
+  boost::asio::awaitable<After> one_request();
+  boost::asio::awaitable<bool> write(const Response& response, bool keep_alive, bool is_head, bool old_version);
+  boost::asio::awaitable<bool> write_bytes(std::string_view bytes);
+  boost::asio::awaitable<After> refuse(const Problem& problem, bool is_head);
+  boost::asio::awaitable<void> finish(After after);
+  boost::asio::awaitable<void> peer_closed();
+  boost::asio::awaitable<void> hurried();
+
+  boost::beast::tcp_stream stream_;
+  SessionContext& context_;
+  boost::beast::flat_buffer buffer_;
+  boost::asio::steady_timer hurry_timer_;
+  bool idle_ = false;
+};
+
+}  // namespace bailiff::server

@@ -1,0 +1,332 @@
+#include "server/job_queue.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+
+#include "core/id.h"
+#include "server/api_job.h"
+#include "server/api_request.h"
+#include "server/async_result.h"
+#include "server/log.h"
+
+namespace bailiff::server {
+
+namespace asio = boost::asio;
+using core::ErrorKind;
+using core::Verdict;
+using std::chrono::steady_clock;
+
+namespace {
+
+constexpr int kMostAttempts = 20;  // of a job that never came to its end, by restarts and crashes of the server included
+constexpr std::size_t kSmallDocumentBytes = 256 * 1024;  // what is read or made on the io thread
+constexpr auto kWriteRetry = std::chrono::seconds(1);
+constexpr auto kNotReadyAfterFailure = std::chrono::seconds(5);
+constexpr auto kStopGrace = std::chrono::seconds(15);
+constexpr std::uint64_t kMaxLiveSliceBytes = 64 * core::kMiB;
+
+std::int64_t unix_us() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+core::JobResult ended_by_us(std::string message) {
+  core::JobResult result;
+  result.verdict = Verdict::internal_error;
+  result.message = std::move(message);
+  return result;
+}
+
+std::size_t output_bytes(const core::JobResult& result) {
+  std::size_t bytes = 0;
+  for (const auto& step : result.steps) bytes += step.stdout_bytes.size() + step.stderr_bytes.size();
+  for (const auto& test : result.tests) bytes += test.stdout_bytes.size() + test.stderr_bytes.size();
+  return bytes;
+}
+
+}  // namespace
+
+JobQueue::JobQueue(asio::io_context& io, storage::Store& store, SlotPool& pool, Runner& runner, const images::Catalogue& catalogue,
+                   asio::thread_pool& threads, Options options)
+    : io_(io), store_(store), pool_(pool), runner_(runner), catalogue_(catalogue), threads_(threads), options_(options),
+      work_arrived_(io.get_executor()), commits_changed_(io.get_executor()), workers_changed_(io.get_executor()) {}
+
+core::Status JobQueue::start() {
+  const auto depth = store_.depth();
+  if (!depth) return std::unexpected(depth.error());
+  inherited_ = depth->queued + depth->running;
+  for (unsigned slot = 0; slot < pool_.size(); ++slot) {
+    ++workers_;
+    asio::co_spawn(io_, work(), asio::detached);
+  }
+  return {};
+}
+
+// ---- running ----
+
+asio::awaitable<void> JobQueue::work() {
+  while (!draining_) {
+    while (commits_ > 2 * pool_.size() && !draining_) co_await commits_changed_.wait();
+    if (draining_) break;
+    const auto request = pool_.request(SlotLine::new_job);
+    slot_requests_.insert(request);
+    auto lease = co_await pool_.wait(request);
+    slot_requests_.erase(request);
+    if (!lease || draining_) break;
+    const auto seen = arrivals_;
+    auto claimed = co_await from_callback<core::Result<std::optional<storage::ClaimedJob>>>(
+        [this](auto done) { store_.claim(unix_us(), std::move(done)); });
+    if (!claimed) {
+      lease.reset();
+      log_error("cannot claim a job", {{"why", claimed.error()}});
+      note_storage(std::unexpected(claimed.error()));
+      asio::steady_timer pause(io_, kWriteRetry);
+      co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+    } else if (*claimed) {
+      co_await run_claimed(std::move(**claimed), std::move(*lease));
+    } else {
+      lease.reset();
+      if (seen == arrivals_ && !draining_) co_await work_arrived_.wait();
+    }
+  }
+  --workers_;
+  workers_changed_.all();
+}
+
+asio::awaitable<void> JobQueue::run_claimed(storage::ClaimedJob claimed, SlotLease lease) {
+  const auto job = std::make_shared<ActiveJob>(claimed.id, claimed.attempt);
+  active_[job->id] = job;
+  job->interrupted = giving_up_;
+  log_debug("job claimed", {{"job", job->id}, {"attempt", job->attempt}, {"slot", lease.index()}});
+  core::Result<core::JobResult> result;
+  if (claimed.attempt > kMostAttempts) result = ended_by_us("the server was interrupted too many times while it ran this job");
+  else result = co_await run_in(*job, claimed.request, std::move(lease));
+  ++commits_;
+  asio::co_spawn(io_, commit(job, std::move(result)), asio::detached);
+}
+
+asio::awaitable<core::Result<core::JobResult>> JobQueue::run_in(ActiveJob& job, const std::string& request, SlotLease lease) {
+  const auto decode = [&]() { return decode_stored_request(request, catalogue_); };
+  std::expected<core::JobSpec, Problem> spec;
+  if (request.size() <= kSmallDocumentBytes) spec = decode();
+  else spec = co_await offload(threads_, decode);
+  if (!spec) {
+    const auto& problem = spec.error();
+    co_return ended_by_us(problem.errors.empty() ? problem.detail : problem.errors.front().pointer + ": " + problem.errors.front().detail);
+  }
+  co_return co_await runner_.run(job, *spec, std::move(lease));
+}
+
+asio::awaitable<void> JobQueue::commit(std::shared_ptr<ActiveJob> job, core::Result<core::JobResult> result) {
+  if (!result) log_warn("the sandbox failed a job", {{"job", job->id}, {"attempt", job->attempt}, {"why", result.error()}});
+  if (job->cancelled) {
+    if (!result) result = core::JobResult{};
+    result->verdict = Verdict::cancelled;
+    result->message = "cancelled";
+  } else if (!result && !job->interrupted) {
+    if (result.error().kind == ErrorKind::invalid) result = ended_by_us("the sandbox refused the step: its command, environment or limits cannot be had here");
+    else if (job->attempt >= options_.max_attempts) result = ended_by_us("the server failed to run this job; that is not the program's fault");
+  }
+  if (result && (!job->interrupted || job->cancelled)) co_await commit_result(*job, std::move(*result));
+  else co_await commit_requeue(*job);
+  active_.erase(job->id);
+  wake_waiters(job->id);
+  --commits_;
+  commits_changed_.all();
+}
+
+asio::awaitable<void> JobQueue::commit_result(ActiveJob& job, core::JobResult result) {
+  storage::Finish finish;
+  finish.id = job.id;
+  finish.attempt = job.attempt;
+  finish.finished_us = unix_us();
+  const bool small = output_bytes(result) <= kSmallDocumentBytes;
+  const auto put = [&]() {
+    put_result(finish, std::move(result));
+    return true;
+  };
+  if (small) put();
+  else co_await offload(threads_, put);
+  const Verdict verdict = finish.verdict;
+  const bool written = co_await write_until_done(job, [&](auto done) { store_.finish(finish, std::move(done)); });
+  if (!written) co_return;
+  forget_unfinished(job.id);
+  log_info("job finished", {{"job", job.id}, {"attempt", job.attempt}, {"verdict", core::name(verdict)}});
+}
+
+asio::awaitable<void> JobQueue::commit_requeue(ActiveJob& job) {
+  const bool written = co_await write_until_done(job, [&](auto done) { store_.requeue(job.id, job.attempt, std::move(done)); });
+  if (!written) co_return;
+  if (job.cancelled) {  // in the meantime; the store has ended it
+    forget_unfinished(job.id);
+    co_return;
+  }
+  log_info("job put back into the queue", {{"job", job.id}, {"attempt", job.attempt}});
+  ++arrivals_;
+  work_arrived_.one();
+}
+
+template <class Write>
+asio::awaitable<bool> JobQueue::write_until_done(const ActiveJob& job, Write write) {
+  for (;;) {
+    const auto status = co_await from_callback<core::Status>([&write](auto done) { write(std::move(done)); });
+    note_storage(status);
+    if (status) co_return true;
+    log_error("cannot write how a job ended", {{"job", job.id}, {"attempt", job.attempt}, {"why", status.error()}});
+    const bool hopeless = status.error().kind == ErrorKind::conflict || status.error().kind == ErrorKind::not_found;
+    if (hopeless || giving_up_) co_return false;
+    asio::steady_timer pause(io_, kWriteRetry);
+    co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+  }
+}
+
+// ---- the door ----
+
+asio::awaitable<core::Result<storage::Submitted>> JobQueue::submit(storage::NewJob job) {
+  if (draining_) co_return core::error(ErrorKind::unavailable, "draining");
+  if (queued() >= options_.max_queued) co_return core::error(ErrorKind::unavailable, "the queue is full");
+  job.id = core::new_job_id();
+  job.created_us = unix_us();
+  // Known before it is stored: a worker may claim it as soon as it is.
+  const auto known = unfinished_.insert(job.id).first;
+  const std::string id = *known;
+  auto submitted = co_await from_callback<core::Result<storage::Submitted>>(
+      [this, &job](auto done) { store_.submit(std::move(job), std::move(done)); });
+  if (!submitted || submitted->existed) unfinished_.erase(id);
+  if (!submitted && submitted.error().kind == ErrorKind::conflict) co_return submitted;
+  if (!submitted) {
+    log_error("cannot store a job", {{"why", submitted.error()}});
+    note_storage(std::unexpected(submitted.error()));
+    co_return submitted;
+  }
+  note_storage({});
+  ++arrivals_;
+  work_arrived_.one();
+  co_return submitted;
+}
+
+asio::awaitable<bool> JobQueue::wait_finished(std::string id, std::chrono::milliseconds at_most) {
+  struct Place {
+    std::multimap<std::string, WakeUp*>& all;
+    std::multimap<std::string, WakeUp*>::iterator at;
+    ~Place() { all.erase(at); }
+  };
+  const auto deadline = steady_clock::now() + at_most;
+  WakeUp woken(io_.get_executor());
+  const Place place{waiters_, waiters_.emplace(id, &woken)};
+  // What this process accepted is known to be unfinished for as long as it is in unfinished_; anything else is looked up.
+  const bool known = unfinished_.contains(id);
+  const auto finished = [&]() {
+    if (known) return !unfinished_.contains(id);
+    const auto job = store_.get(id);
+    return job && job->state == core::JobState::finished;
+  };
+  while (!finished()) {
+    if (steady_clock::now() >= deadline || giving_up_) co_return false;
+    co_await woken.wait_until(deadline);
+  }
+  co_return true;
+}
+
+asio::awaitable<core::Result<core::JobState>> JobQueue::cancel(std::string id) {
+  const auto state =
+      co_await from_callback<core::Result<core::JobState>>([&](auto done) { store_.cancel(id, unix_us(), std::move(done)); });
+  if (!state) co_return state;
+  if (const auto found = active_.find(id); found != active_.end() && *state == core::JobState::running) {
+    const auto job = found->second;
+    job->cancelled = true;
+    job->stop_running();
+    co_return state;
+  }
+  const auto now = *state == core::JobState::finished ? core::Result<storage::StoredJob>() : store_.get(id);
+  if (!now || (*state != core::JobState::finished && now->state != core::JobState::finished)) co_return state;
+  const bool ours = unfinished_.contains(id);
+  forget_unfinished(id);
+  if (!ours) count_unfinished();
+  wake_waiters(id);
+  co_return core::JobState::finished;
+}
+
+std::optional<storage::Store::Slice> JobQueue::live_output(const std::string& id, int step, storage::Stream stream, std::uint64_t offset,
+                                                           std::uint64_t length) {
+  const auto found = active_.find(id);
+  if (found == active_.end() || step < 0 || std::cmp_greater_equal(step, found->second->step_outputs.size())) return std::nullopt;
+  const auto& output = found->second->step_outputs[static_cast<std::size_t>(step)];
+  const int fd = stream == storage::Stream::stdout_stream ? output.stdout_fd.get() : output.stderr_fd.get();
+  struct stat info {};
+  if (::fstat(fd, &info) != 0) return std::nullopt;
+  storage::Store::Slice slice;
+  slice.total_bytes = static_cast<std::uint64_t>(info.st_size);
+  if (offset >= slice.total_bytes) return slice;
+  slice.bytes.resize(std::min({length, slice.total_bytes - offset, kMaxLiveSliceBytes}));
+  const auto got = ::pread(fd, slice.bytes.data(), slice.bytes.size(), static_cast<off_t>(offset));
+  if (got < 0) return std::nullopt;
+  slice.bytes.resize(static_cast<std::size_t>(got));
+  return slice;
+}
+
+bool JobQueue::ready() const {
+  const bool stored = storage_failed_at_ == steady_clock::time_point::min() || steady_clock::now() - storage_failed_at_ > kNotReadyAfterFailure;
+  return !draining_ && stored && pool_.alive() > 0;
+}
+
+// ---- the end ----
+
+asio::awaitable<void> JobQueue::drain(steady_clock::time_point deadline) {
+  draining_ = true;
+  work_arrived_.all();
+  commits_changed_.all();
+  for (const auto& request : std::set(slot_requests_)) pool_.withdraw(request);
+  const auto idle = [this]() { return workers_ == 0 && commits_ == 0; };
+  const auto wait_until = [&](steady_clock::time_point end) -> asio::awaitable<void> {
+    asio::steady_timer alarm(io_, end);
+    alarm.async_wait([this](const boost::system::error_code& error) {
+      if (!error) workers_changed_.all(), commits_changed_.all();
+    });
+    while (!idle() && steady_clock::now() < end) {
+      if (workers_ > 0) co_await workers_changed_.wait();
+      else co_await commits_changed_.wait();
+    }
+  };
+  co_await wait_until(deadline);
+  giving_up_ = true;
+  for (const auto& [id, job] : std::unordered_map(active_)) {
+    job->interrupted = true;
+    job->stop_running();
+  }
+  co_await wait_until(steady_clock::now() + kStopGrace);
+  if (!idle()) log_error("jobs did not stop in time; the next start puts them back into the queue", {{"jobs", active_.size()}});
+  for (const auto& [id, waiter] : waiters_) waiter->all();
+}
+
+// ---- what is remembered ----
+
+void JobQueue::note_storage(const core::Status& status) {
+  const bool failed = !status && status.error().kind != ErrorKind::conflict && status.error().kind != ErrorKind::not_found;
+  storage_failed_at_ = failed ? steady_clock::now() : steady_clock::time_point::min();
+}
+
+void JobQueue::forget_unfinished(const std::string& id) {
+  if (unfinished_.erase(id) == 0 && inherited_ > 0) --inherited_;
+}
+
+void JobQueue::wake_waiters(const std::string& id) {
+  const auto [begin, end] = waiters_.equal_range(id);
+  for (auto waiter = begin; waiter != end; ++waiter) waiter->second->all();
+}
+
+void JobQueue::count_unfinished() {
+  const auto depth = store_.depth();
+  if (!depth) return;
+  const auto all = depth->queued + depth->running;
+  inherited_ = all > unfinished_.size() ? all - unfinished_.size() : 0;
+}
+
+std::uint64_t JobQueue::queued() const {
+  const auto all = unfinished_.size() + inherited_;
+  return all > active_.size() ? all - active_.size() : 0;
+}
+
+}  // namespace bailiff::server

@@ -1,0 +1,43 @@
+#pragma once
+// The life of jobs inside bailiffd: accept, queue, run in slots, store, wake those who wait. HTTP sits on top of this door and of
+// nothing below it. All on the io thread (one asio::io_context run by one thread); only storage has threads of its own.
+#include <boost/asio/awaitable.hpp>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/job.h"
+#include "core/result.h"
+#include "storage/store.h"
+
+namespace bailiff::server {
+
+struct SlotInfo {
+  unsigned index = 0;
+  bool alive = false;
+  std::string job_id;  // empty: idle
+};
+
+class Jobs {
+ public:
+  virtual ~Jobs() = default;
+
+  /// Durable when it returns. `job.id` and `job.created_us` are filled in here. conflict: idempotency key used with another body;
+  /// unavailable: queue full, draining or the disk is.
+  virtual boost::asio::awaitable<core::Result<storage::Submitted>> submit(storage::NewJob job) = 0;
+  /// True as soon as the job is finished; false when the time is over (or the id is unknown).
+  virtual boost::asio::awaitable<bool> wait_finished(std::string id, std::chrono::milliseconds at_most) = 0;
+  /// Idempotent. The state after the call (running: the end is on its way).
+  virtual boost::asio::awaitable<core::Result<core::JobState>> cancel(std::string id) = 0;
+
+  /// Output of a step that still runs: bytes [offset, …) captured so far; nothing when that step is not running here.
+  virtual std::optional<storage::Store::Slice> live_output(const std::string& id, int step, storage::Stream stream, std::uint64_t offset,
+                                                           std::uint64_t length) = 0;
+
+  virtual std::vector<SlotInfo> slots() const = 0;
+  virtual bool ready() const = 0;  // slots are up, storage writes, not draining
+};
+
+}  // namespace bailiff::server

@@ -1,0 +1,118 @@
+#include "server/step_plan.h"
+
+#include <fmt/core.h>
+
+#include <cstring>
+#include <map>
+
+namespace bailiff::server {
+namespace {
+
+using core::Verdict;
+
+core::Limits effective(core::Limits base, std::initializer_list<const core::LimitOverrides*> layers, const core::Limits& ceiling) {
+  for (const auto* layer : layers) base = core::apply(base, *layer);
+  return core::at_most(base, ceiling);
+}
+
+bool has_blob(const core::JobSpec& spec) {
+  bool blob = spec.stdin_content.blob || (spec.source && spec.source->blob);
+  for (const auto& [path, content] : spec.files) blob = blob || content.blob;
+  for (const auto& step : spec.steps) blob = blob || step.stdin_content.blob;
+  for (const auto& test : spec.tests) blob = blob || test.stdin_content.blob || (test.expected && test.expected->blob);
+  return blob;
+}
+
+void plan_language(JobPlan& plan, const core::JobSpec& spec, const images::Language& language, const LimitLevels& levels) {
+  const auto env = environment_of({&language.env, &spec.env});
+  if (!language.compile.empty()) {
+    plan.compile_step = 0;
+    plan.steps.push_back({"compile", language.compile, env, "", effective(levels.compile, {&language.compile_limits}, levels.ceiling), {}, false});
+  }
+  auto command = language.run;
+  command.insert(command.end(), spec.args.begin(), spec.args.end());
+  const PlannedStep run{"run", command, env, "", effective(levels.step, {&language.limits, &spec.limits}, levels.ceiling),
+                        spec.stdin_content.bytes, false};
+  if (spec.tests.empty()) plan.steps.push_back(run);
+  for (const auto& test : spec.tests) {
+    PlannedStep step = run;
+    step.name = test.name;
+    step.limits = effective(levels.step, {&language.limits, &spec.limits, &test.limits}, levels.ceiling);
+    step.stdin_bytes = test.stdin_content.bytes;
+    plan.tests.push_back(std::move(step));
+  }
+  std::map<std::string_view, std::string_view> files;
+  for (const auto& [path, content] : spec.files) files[path] = content.bytes;
+  if (spec.source) files[language.source_file] = spec.source->bytes;
+  for (const auto& [path, bytes] : files) plan.files.push_back({path, bytes});
+}
+
+void plan_steps(JobPlan& plan, const core::JobSpec& spec, const LimitLevels& levels) {
+  for (const auto& step : spec.steps)
+    plan.steps.push_back({step.name, step.command, environment_of({&spec.env, &step.env}), step.cwd,
+                          effective(levels.step, {&spec.limits, &step.limits}, levels.ceiling), step.stdin_content.bytes, step.always});
+  for (const auto& [path, content] : spec.files) plan.files.push_back({path, content.bytes});
+}
+
+std::string signal_text(int number) {
+  const char* short_name = ::sigabbrev_np(number);
+  const char* long_name = ::sigdescr_np(number);
+  if (short_name == nullptr) return fmt::format("killed by signal {}", number);
+  return fmt::format("killed by signal {} (SIG{}: {})", number, short_name, long_name);
+}
+
+double milliseconds(std::uint64_t microseconds) { return static_cast<double>(microseconds) / 1000; }
+
+}  // namespace
+
+std::vector<std::string> environment_of(std::initializer_list<const core::Environment*> layers) {
+  static const core::Environment base = {
+      {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, {"HOME", "/tmp"}, {"LANG", "C.UTF-8"}};
+  core::Environment merged = base;
+  for (const auto* layer : layers)
+    for (const auto& [name, value] : *layer) merged[name] = value;
+  std::vector<std::string> entries;
+  for (const auto& [name, value] : merged) entries.push_back(name + "=" + value);
+  return entries;
+}
+
+core::Result<JobPlan> plan_job(const core::JobSpec& spec, const images::Catalogue& catalogue, const LimitLevels& levels) {
+  const auto impossible = [](std::string why) { return core::error(core::ErrorKind::invalid, std::move(why)); };
+  if (has_blob(spec)) return impossible("blobs are not offered by this server");
+  JobPlan plan;
+  if (spec.language) {
+    const images::Language* language = catalogue.find_language(*spec.language);
+    if (language == nullptr) return impossible(fmt::format("the language {} is not offered here any more", *spec.language));
+    plan.image = language->image;
+    plan_language(plan, spec, *language, levels);
+  } else {
+    plan.image = spec.image.value_or("");
+    plan_steps(plan, spec, levels);
+  }
+  if (catalogue.find_image(plan.image) == nullptr) return impossible(fmt::format("the image {} is not offered here any more", plan.image));
+  if (plan.steps.empty() && plan.tests.empty()) return impossible("the job has no steps");
+  return plan;
+}
+
+std::string describe(const core::Outcome& outcome, const core::Limits& limits) {
+  if (!outcome.message.empty()) return outcome.message;
+  switch (outcome.verdict) {
+    case Verdict::ok:
+    case Verdict::accepted: return "";
+    case Verdict::runtime_error:
+      if (outcome.signal) return signal_text(*outcome.signal);
+      if (outcome.exit_code) return fmt::format("exited with code {}", *outcome.exit_code);
+      return "did not start";
+    case Verdict::time_limit_exceeded: return fmt::format("used more than {} ms of CPU time", milliseconds(limits.cpu_time_us));
+    case Verdict::wall_time_limit_exceeded: return fmt::format("took longer than {} ms", milliseconds(limits.wall_time_us));
+    case Verdict::memory_limit_exceeded: return fmt::format("used more than {} bytes of memory", limits.memory_bytes);
+    case Verdict::output_limit_exceeded: return fmt::format("wrote more than {} bytes to stdout or stderr", limits.output_bytes);
+    case Verdict::wrong_answer: return "wrong answer";
+    case Verdict::cancelled: return "cancelled";
+    case Verdict::compile_error: return "compilation failed";
+    case Verdict::internal_error: return "the server could not run it";
+  }
+  return "";
+}
+
+}  // namespace bailiff::server

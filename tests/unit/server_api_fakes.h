@@ -1,0 +1,223 @@
+#pragma once
+// What the API stands on, in memory: a catalogue of two languages, a store without a database, jobs that end when the test says so.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "images/catalogue.h"
+#include "server/api_job.h"
+#include "server/api_request.h"
+#include "server/jobs.h"
+#include "storage/store.h"
+
+namespace bailiff::server::testing {
+
+inline const images::Catalogue& test_catalogue() {
+  static const images::Catalogue catalogue = [] {
+    std::string directory = std::filesystem::temp_directory_path() / "bailiff-api-XXXXXX";
+    EXPECT_NE(::mkdtemp(directory.data()), nullptr);
+    const auto write = [&](const std::string& name, const std::string& text) { std::ofstream(directory + "/" + name) << text; };
+    const std::string hello = "version_command = [\"true\"]\nhello = \"x\"\n";
+    write("cpp.toml",
+          "name = \"cpp\"\ntitle = \"C++\"\naliases = [\"c++\"]\nimage = \"host\"\nsource_file = \"main.cpp\"\ncompile = [\"g++\", "
+          "\"main.cpp\"]\nrun = [\"./a.out\"]\n" +
+              hello + "[limits]\nmemory_bytes = 268435456\n");
+    write("python.toml",
+          "name = \"python\"\ntitle = \"Python\"\naliases = [\"py\"]\nimage = \"host\"\nsource_file = \"main.py\"\nrun = [\"python3\", "
+          "\"main.py\"]\n" +
+              hello);
+    auto loaded = images::Catalogue::load(directory, {{"host", "sha256:0123", "host", ""}}, [](const auto&) { return "1.0"; });
+    std::filesystem::remove_all(directory);
+    if (!loaded) throw std::runtime_error(loaded.error().what);
+    return std::move(*loaded);
+  }();
+  return catalogue;
+}
+
+inline RequestRules test_rules() { return {test_catalogue(), core::default_limits(), core::ceiling_limits()}; }
+
+/// Reads only; jobs are put in by FakeJobs. Any thread, as the real one.
+class FakeStore final : public storage::Store {
+ public:
+  void submit(storage::NewJob, storage::Callback<storage::Submitted>) override {}
+  void claim(std::int64_t, storage::Callback<std::optional<storage::ClaimedJob>>) override {}
+  void finish(storage::Finish, storage::Callback<void>) override {}
+  void requeue(std::string, int, storage::Callback<void>) override {}
+  void cancel(std::string, std::int64_t, storage::Callback<core::JobState>) override {}
+  void close() override {}
+
+  core::Result<storage::StoredJob> get(const std::string& id) override {
+    const std::lock_guard lock(mutex_);
+    if (fault_) return std::unexpected(*fault_);
+    const auto found = jobs_.find(id);
+    if (found == jobs_.end()) return core::error(core::ErrorKind::not_found, "no row in /var/lib/secret.db");
+    return found->second;
+  }
+  core::Result<std::vector<storage::StoredJob>> list(const storage::ListQuery& query) override {
+    const std::lock_guard lock(mutex_);
+    std::vector<storage::StoredJob> found;
+    for (auto job = jobs_.rbegin(); job != jobs_.rend() && found.size() < static_cast<std::size_t>(query.limit); ++job) {
+      const auto& [id, stored] = *job;
+      const bool labelled = std::ranges::all_of(query.labels, [&](const auto& wanted) {
+        const auto label = stored.labels.find(wanted.first);
+        return label != stored.labels.end() && label->second == wanted.second;
+      });
+      if (query.before_id && id >= *query.before_id) continue;
+      if (labelled && (!query.state || *query.state == stored.state) && (!query.verdict || query.verdict == stored.verdict))
+        found.push_back(stored);
+    }
+    return found;
+  }
+  core::Result<Slice> output(const std::string& id, int index, storage::Stream stream, std::uint64_t offset,
+                             std::uint64_t length) override {
+    const std::lock_guard lock(mutex_);
+    const auto found = outputs_.find({id, index, stream});
+    if (found == outputs_.end()) return core::error(core::ErrorKind::not_found, "no output");
+    return Slice{found->second.substr(std::min<std::size_t>(offset, found->second.size()), length), found->second.size()};
+  }
+  core::Result<storage::QueueDepth> depth() override {
+    const std::lock_guard lock(mutex_);
+    storage::QueueDepth depth;
+    for (const auto& [id, job] : jobs_) {
+      depth.queued += job.state == core::JobState::queued ? 1 : 0;
+      depth.running += job.state == core::JobState::running ? 1 : 0;
+    }
+    return depth;
+  }
+
+  void put(storage::StoredJob job) {
+    const std::lock_guard lock(mutex_);
+    jobs_[job.id] = std::move(job);
+  }
+  void put_finish(storage::Finish finish) {
+    const std::lock_guard lock(mutex_);
+    auto& job = jobs_.at(finish.id);
+    job.state = core::JobState::finished;
+    job.verdict = finish.verdict;
+    job.message = finish.message;
+    job.result = finish.result;
+    job.started_us = job.created_us + 1;
+    job.finished_us = job.created_us + 2;
+    job.attempt = 1;
+    for (auto& output : finish.outputs) outputs_[{finish.id, output.index, output.stream}] = std::move(output.bytes);
+  }
+  void fail_with(std::optional<core::Error> fault) { fault_ = std::move(fault); }
+  [[nodiscard]] std::size_t size() {
+    const std::lock_guard lock(mutex_);
+    return jobs_.size();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, storage::StoredJob> jobs_;
+  std::map<std::tuple<std::string, int, storage::Stream>, std::string> outputs_;
+  std::optional<core::Error> fault_;
+};
+
+class FakeJobs final : public Jobs {
+ public:
+  FakeJobs(boost::asio::io_context& io, FakeStore& store) : io_(io), store_(store) {}
+
+  boost::asio::awaitable<core::Result<storage::Submitted>> submit(storage::NewJob job) override {
+    if (refusal) co_return std::unexpected(*refusal);
+    if (job.idempotency_key) {
+      const auto [known, fresh] = keys_.try_emplace(*job.idempotency_key, job.request_digest, next_id());
+      if (!fresh && known->second.first != job.request_digest) co_return core::error(core::ErrorKind::conflict, "key used");
+      if (!fresh) co_return storage::Submitted{known->second.second, true};
+    } else {
+      next_id();
+    }
+    last_request = job.request;
+    storage::StoredJob stored;
+    stored.id = id_;
+    stored.created_us = 1'767'225'600'000'000 + count_;
+    stored.priority = job.priority;
+    stored.labels = job.labels;
+    stored.request = job.request;
+    store_.put(stored);
+    co_return storage::Submitted{id_, false};
+  }
+  boost::asio::awaitable<bool> wait_finished(std::string id, std::chrono::milliseconds at_most) override {
+    struct Waiting {
+      int& count;
+      explicit Waiting(int& waiters) : count(waiters) { ++count; }
+      ~Waiting() { --count; }
+    } waiting(waiters);
+    if (finish_at_once) end(id, core::Verdict::ok, "hello\n");
+    const auto deadline = std::chrono::steady_clock::now() + at_most;
+    while (std::chrono::steady_clock::now() < deadline) {
+      const auto job = store_.get(id);
+      if (!job) co_return false;
+      if (job->state == core::JobState::finished) co_return true;
+      boost::asio::steady_timer timer(io_, deadline);
+      timers_.insert(&timer);
+      co_await timer.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
+      timers_.erase(&timer);
+    }
+    co_return false;
+  }
+  boost::asio::awaitable<core::Result<core::JobState>> cancel(std::string id) override {
+    auto job = store_.get(id);
+    if (!job) co_return std::unexpected(job.error());
+    if (job->state == core::JobState::queued) end(id, core::Verdict::cancelled, "");
+    co_return store_.get(id)->state;
+  }
+  std::optional<storage::Store::Slice> live_output(const std::string&, int step, storage::Stream stream, std::uint64_t offset,
+                                                   std::uint64_t length) override {
+    if (!live || step != 0 || stream != storage::Stream::stdout_stream) return std::nullopt;
+    return storage::Store::Slice{live->substr(std::min<std::size_t>(offset, live->size()), length), live->size()};
+  }
+  std::vector<SlotInfo> slots() const override { return {{0, true, ""}, {1, true, id_}, {2, false, ""}}; }
+  bool ready() const override { return is_ready; }
+
+  void end(const std::string& id, core::Verdict verdict, std::string text) {
+    core::JobResult result;
+    result.verdict = verdict;
+    core::StepResult step;
+    step.name = "run";
+    step.outcome.verdict = verdict;
+    step.stdout_bytes = std::move(text);
+    result.steps.push_back(std::move(step));
+    end_with(id, std::move(result));
+  }
+  void end_with(const std::string& id, core::JobResult result) {
+    storage::Finish finish;
+    finish.id = id;
+    put_result(finish, std::move(result));
+    store_.put_finish(std::move(finish));
+    for (auto* timer : timers_) timer->cancel();
+  }
+
+  bool is_ready = true, finish_at_once = false;
+  int waiters = 0;  // inside wait_finished
+  std::optional<core::Error> refusal;
+  std::optional<std::string> live;
+  std::string last_request;
+
+ private:
+  std::string next_id() {
+    const std::string number = std::to_string(++count_);
+    id_ = std::string(26 - number.size(), '0') + number;
+    return id_;
+  }
+  boost::asio::io_context& io_;
+  FakeStore& store_;
+  std::set<boost::asio::steady_timer*> timers_;
+  std::map<std::string, std::pair<std::string, std::string>> keys_;
+  std::string id_;
+  int count_ = 0;
+};
+
+}  // namespace bailiff::server::testing
