@@ -1,6 +1,8 @@
-// bench_step [--steps N] [--at-once C] [--gap MS]: one trivial step (/bin/true), as a caller sees it, through a bare fork and exec, the floor
-// (bench/floor.h) with fresh groups and born into its groups, and through the sandbox library with everything on. All are interleaved in one
-// run, block by block, by C worker processes that change subject together; prints median, p99, steps per second and the ratio to bare.
+// bench_step [--steps N] [--at-once C] [--gap MS]: one trivial step (/bin/true), as a caller sees it, through a bare fork and exec, the
+// floor (bench/floor.h) with fresh groups and born into its groups, and through the sandbox library with everything on. All are
+// interleaved in one run, block by block, by C worker processes that change subject together; prints median, p99, steps per second and
+// the ratio to bare.
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -61,7 +63,7 @@ class Driven {
  public:
   explicit Driven(const std::function<std::function<void()>()>& make) {
     int to[2], from[2];
-    if (pipe(to) != 0 || pipe(from) != 0) std::exit(1);
+    if (pipe2(to, O_CLOEXEC) != 0 || pipe2(from, O_CLOEXEC) != 0) std::exit(1);
     process_ = fork();
     if (process_ == 0) {
       close(to[1]);
@@ -108,11 +110,17 @@ std::function<void()> floor_job(unsigned worker, bench::Floor::Groups groups) {
 void work(unsigned worker, const Settings& settings, sandbox::Slot& slot, Board& board) {
   const Driven fresh([&] { return floor_job(worker, bench::Floor::Groups::fresh); });
   const Driven born([&] { return floor_job(worker + 1000, bench::Floor::Groups::born); });
-  const std::function<double()> subjects[kSubjectCount] = {
-      [] { const auto start = Clock::now(); bench::run_bare(); return milliseconds_since(start); },
-      [&] { return fresh.run(); },
-      [&] { return born.run(); },
-      [&] { const auto start = Clock::now(); run_in_sandbox(slot); return milliseconds_since(start); }};
+  const std::function<double()> subjects[kSubjectCount] = {[] {
+                                                             const auto start = Clock::now();
+                                                             bench::run_bare();
+                                                             return milliseconds_since(start);
+                                                           },
+                                                           [&] { return fresh.run(); }, [&] { return born.run(); },
+                                                           [&] {
+                                                             const auto start = Clock::now();
+                                                             run_in_sandbox(slot);
+                                                             return milliseconds_since(start);
+                                                           }};
   for (int i = 0; i < 4; ++i) run_in_sandbox(slot);  // both stations are up
   const int per_block = settings.steps / kBlocks;
   for (int block = 0; block < kBlocks; ++block)
@@ -131,7 +139,8 @@ void work(unsigned worker, const Settings& settings, sandbox::Slot& slot, Board&
 
 void print(const Settings& settings, const Board& board) {
   double bare = 0;
-  std::printf("%d at once, %d ms between, %d steps each, in blocks of %d\n", settings.at_once, settings.gap_ms, settings.steps, settings.steps / kBlocks);
+  std::printf("%d at once, %d ms between, %d steps each, in blocks of %d\n", settings.at_once, settings.gap_ms, settings.steps,
+              settings.steps / kBlocks);
   for (std::size_t subject = 0; subject < kSubjectCount; ++subject) {
     const auto count = static_cast<std::size_t>(settings.at_once) * static_cast<std::size_t>(settings.steps);
     std::vector<double> samples(board.samples() + subject * count, board.samples() + (subject + 1) * count);

@@ -51,7 +51,8 @@ void enter_small_root() {
     if (mount((std::string("/sys/fs/cgroup/") + controller).c_str(), place.c_str(), nullptr, MS_BIND, nullptr) != 0) die("bind cgroup");
   }
   if (mount("proc", (root + "/proc").c_str(), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) die("proc");
-  if (chdir(root.c_str()) != 0 || syscall(SYS_pivot_root, ".", ".") != 0 || umount2(".", MNT_DETACH) != 0 || chdir("/") != 0) die("pivot_root");
+  if (chdir(root.c_str()) != 0 || syscall(SYS_pivot_root, ".", ".") != 0 || umount2(".", MNT_DETACH) != 0 || chdir("/") != 0)
+    die("pivot_root");
 }
 
 [[noreturn]] void exec_true() {
@@ -84,7 +85,8 @@ void run_bare() {
   if (waitpid(child, &status, 0) != child || status != 0) die("bare");
 }
 
-Floor::Floor(unsigned worker, Groups groups) : name_("/bailiff-floor." + std::to_string(getpid()) + "." + std::to_string(worker)), groups_(groups) {
+Floor::Floor(unsigned worker, Groups groups)
+    : name_("/bailiff-floor." + std::to_string(getpid()) + "." + std::to_string(worker)), groups_(groups) {
   enter_small_root();
   if (groups_ != Groups::born) return;
   make_groups();

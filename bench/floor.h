@@ -1,6 +1,7 @@
 #pragma once
-// The floor: the fewest kernel calls that run a program in fresh user, PID, mount, network, IPC, UTS and cgroup namespaces, with a private /proc and
-// /tmp, memory, pids and cpu groups (cgroup v1) and a reaping init. No seccomp, no output, no accounting. What a sandbox is measured against.
+// The floor: the fewest kernel calls that run a program in fresh user, PID, mount, network, IPC, UTS and cgroup namespaces, with a
+// private /proc and /tmp, memory, pids and cpu groups (cgroup v1) and a reaping init. No seccomp, no output, no accounting. What a
+// sandbox is measured against.
 #include <string>
 
 namespace bailiff::bench {

@@ -28,7 +28,7 @@ struct Limits {
 
 struct LimitField {
   const char* name;                     // in JSON and in TOML
-  std::uint64_t Limits::*member;
+  std::uint64_t Limits::* member;
   std::uint64_t scale;                  // member = JSON value × scale (1000: ms → us, CPUs → thousandths)
   std::uint64_t default_value, ceiling, floor;  // in the member's unit; a server's configuration may move the first two
 };

@@ -23,9 +23,17 @@ enum class Verdict {
 
 enum class JobState { queued, running, finished };
 
-inline constexpr std::array kVerdictNames = {
-    "ok",        "runtime_error",  "time_limit_exceeded", "wall_time_limit_exceeded", "memory_limit_exceeded", "output_limit_exceeded",
-    "cancelled", "internal_error", "accepted",            "wrong_answer",             "compile_error"};
+inline constexpr std::array kVerdictNames = {"ok",
+                                             "runtime_error",
+                                             "time_limit_exceeded",
+                                             "wall_time_limit_exceeded",
+                                             "memory_limit_exceeded",
+                                             "output_limit_exceeded",
+                                             "cancelled",
+                                             "internal_error",
+                                             "accepted",
+                                             "wrong_answer",
+                                             "compile_error"};
 inline constexpr std::array kJobStateNames = {"queued", "running", "finished"};
 
 constexpr std::string_view name(Verdict v) { return kVerdictNames.at(static_cast<std::size_t>(v)); }

@@ -70,15 +70,21 @@ core::Status remove_tree(const std::string& path, std::chrono::steady_clock::tim
 
 std::chrono::steady_clock::time_point soon() { return std::chrono::steady_clock::now() + std::chrono::seconds(2); }
 
-/// Groups "<name>.<pid>" whose pid is dead were left by a launcher that was killed.
+/// A launcher lives as a process of that name that is not a zombie (an init that reaps late, or a pid that somebody else has now).
+bool launcher_lives(int pid) {
+  const auto stat = read_kernel_file("/proc/" + std::to_string(pid) + "/stat");
+  return stat && stat->find("(bailiff-launche) ") != std::string::npos && stat->find("(bailiff-launche) Z") == std::string::npos;
+}
+
+/// Groups "<name>.<pid>" whose launcher is dead were left by one that was killed.
 void remove_stale(const std::string& parent, const std::string& name) {
   for (const auto& child : child_directories(parent)) {
     if (!child.starts_with(name + ".")) continue;
     int pid = 0;
     const char* digits = child.data() + name.size() + 1;
     const auto [end, fault] = std::from_chars(digits, child.data() + child.size(), pid);
-    const bool dead = fault == std::errc{} && end == child.data() + child.size() && kill(pid, 0) != 0 && errno == ESRCH;
-    if (dead) (void)remove_tree(parent + "/" + child, soon());
+    if (fault != std::errc{} || end != child.data() + child.size() || pid == getpid() || launcher_lives(pid)) continue;
+    (void)remove_tree(parent + "/" + child, soon());
   }
 }
 
@@ -95,8 +101,7 @@ CgroupHierarchies parse_hierarchies(std::string_view mountinfo, std::string_view
     std::string id, parent, device, word;
     Mount mount;
     words >> id >> parent >> device >> mount.root >> mount.point;
-    while (words >> word && word != "-") {
-    }
+    while (words >> word && word != "-") {}
     words >> mount.type >> word >> mount.options;
     if (mount.type == "cgroup" || mount.type == "cgroup2") mounts.push_back(mount);
   }
@@ -121,8 +126,8 @@ CgroupHierarchies parse_hierarchies(std::string_view mountinfo, std::string_view
     }
     return "";
   };
-  CgroupHierarchies found{directory("memory", "cgroup"), directory("cpu", "cgroup"), directory("cpuacct", "cgroup"),
-                          directory("pids", "cgroup"), directory("cpuset", "cgroup"), false};
+  CgroupHierarchies found{directory("memory", "cgroup"), directory("cpu", "cgroup"),    directory("cpuacct", "cgroup"),
+                          directory("pids", "cgroup"),   directory("cpuset", "cgroup"), false};
   if (found.memory.empty()) {
     const std::string all = directory("", "cgroup2");
     if (!all.empty()) found = {all, all, all, all, all, true};
@@ -164,8 +169,8 @@ core::Status CgroupHost::find_hierarchies(const std::string& root, const std::st
   cpuset_ = place(found.cpuset);
   for (const auto& [controller, path] : {std::pair{"memory", &memory_}, {"cpu", &cpu_}, {"cpuacct", &cpuacct_}, {"pids", &pids_}})
     if (path->empty())
-      return core::error(core::ErrorKind::unavailable, std::string("no cgroup hierarchy with the ") + controller +
-                                                           " controller is mounted (see `bailiff doctor`)");
+      return core::error(core::ErrorKind::unavailable,
+                         std::string("no cgroup hierarchy with the ") + controller + " controller is mounted (see `bailiff doctor`)");
   return {};
 }
 
@@ -177,7 +182,8 @@ core::Status CgroupHost::make_unified_base() const {
   for (const char* controller : {"memory", "cpu", "pids", "cpuset"}) {
     if (!(" " + available->substr(0, available->find('\n')) + " ").contains(std::string(" ") + controller + " ")) {
       if (std::string_view(controller) == "cpuset") continue;  // only needed where slots are pinned
-      return core::error(core::ErrorKind::unavailable, std::string("the cgroup ") + parent + " has no " + controller + " controller; delegate it");
+      return core::error(core::ErrorKind::unavailable,
+                         std::string("the cgroup ") + parent + " has no " + controller + " controller; delegate it");
     }
     for (const auto& group : {parent, memory_})
       if (auto enabled = write_kernel_file(group + "/cgroup.subtree_control", std::string("+") + controller); !enabled) return enabled;

@@ -17,7 +17,8 @@ constexpr std::uint64_t kKeepCacheBytes = 4 << 20;    // page cache of earlier s
 class StationV1 final : public Station {
  public:
   StationV1(std::string memory, std::string cpu, std::string cpuacct, std::string pids, std::string cpuset)
-      : memory_(std::move(memory)), cpu_(std::move(cpu)), cpuacct_(std::move(cpuacct)), pids_(std::move(pids)), cpuset_(std::move(cpuset)) {}
+      : memory_(std::move(memory)), cpu_(std::move(cpu)), cpuacct_(std::move(cpuacct)), pids_(std::move(pids)), cpuset_(std::move(cpuset)) {
+  }
   ~StationV1() override { (void)end(); }
 
   core::Status adopt_spawner(pid_t spawner) override {
@@ -125,7 +126,8 @@ class StationV1 final : public Station {
     swap_accounted_ = access((memory_ + "/memory.memsw.limit_in_bytes").c_str(), F_OK) == 0;
     if (!swap_accounted_)
       if (auto set = write_kernel_file(memory_ + "/memory.swappiness", "0"); !set) return set;
-    return write_kernel_file(memory_ + "/cgroup.event_control", std::to_string(oom_fd_.get()) + " " + std::to_string(oom_control_fd_.get()));
+    return write_kernel_file(memory_ + "/cgroup.event_control",
+                             std::to_string(oom_fd_.get()) + " " + std::to_string(oom_control_fd_.get()));
   }
 
   core::Status set_cpus(std::uint64_t cpus_milli) {
@@ -154,7 +156,8 @@ class StationV1 final : public Station {
   /// Counters that only grow.
   core::Result<CgroupUsage> read_counters() {
     CgroupUsage counters;
-    const auto total = read_kernel_number(cpu_fd_.get()), user = read_kernel_number(user_fd_.get()), system = read_kernel_number(system_fd_.get());
+    const auto total = read_kernel_number(cpu_fd_.get()), user = read_kernel_number(user_fd_.get()),
+               system = read_kernel_number(system_fd_.get());
     const auto control = read_kernel_file(oom_control_fd_.get()), cpu = read_kernel_file(cpu_stat_fd_.get());
     if (!total || !user || !system) return core::error(core::ErrorKind::internal, "cpuacct could not be read");
     if (!control || !cpu) return core::error(core::ErrorKind::internal, "memory.oom_control or cpu.stat could not be read");

@@ -74,7 +74,7 @@ class Collector {
   }
 
   void visit(const std::string& path, std::vector<std::string>& directories) {
-    struct stat info {};
+    struct stat info{};
     if (!is_safe_relative_path(path) || fstatat(root_, path.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
       truncated_ = true;
       return;
@@ -99,7 +99,7 @@ class Collector {
 
   void add_file(const std::string& path) {
     const core::Fd file = open_inside(path, O_RDONLY);
-    struct stat info {};
+    struct stat info{};
     // It may have been swapped since it was looked at; only what is open now counts.
     if (!file.valid() || fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
       truncated_ = true;
@@ -132,15 +132,17 @@ class Collector {
 [[noreturn]] void collector_process(const std::string& directory, const std::vector<std::string>& globs, std::uint64_t max_bytes,
                                     std::uint32_t owner, core::Fd out) {
   const core::Fd root(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  const bool confined = root.valid() && setgroups(0, nullptr) == 0 && setresgid(owner, owner, owner) == 0 && setresuid(owner, owner, owner) == 0 &&
-                        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 && setuid(0) != 0;
+  const bool confined = root.valid() && setgroups(0, nullptr) == 0 && setresgid(owner, owner, owner) == 0 &&
+                        setresuid(owner, owner, owner) == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+                        prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 && setuid(0) != 0;
   if (!confined) _exit(70);
   _exit(Collector(root.get(), globs, max_bytes, std::move(out)).run());
 }
 
 }  // namespace
 
-core::Result<Collected> collect(const std::string& directory, const std::vector<std::string>& globs, std::uint64_t max_bytes, std::uint32_t owner) {
+core::Result<Collected> collect(const std::string& directory, const std::vector<std::string>& globs, std::uint64_t max_bytes,
+                                std::uint32_t owner) {
   auto out = output_memfd();
   if (!out) return std::unexpected(out.error());
   core::Fd copy(fcntl(out->get(), F_DUPFD_CLOEXEC, 0));

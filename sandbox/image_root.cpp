@@ -20,16 +20,39 @@ constexpr std::array kOwn = {"proc", "dev", "sys", "work", "tmp", "run", "mnt", 
 // What the host image shows of this machine beside /usr: the old names of its parts.
 constexpr std::array kHostEntries = {"bin", "lib", "lib32", "lib64", "libx32", "sbin", "usr"};
 // What of the host's /etc programs need and may know: which tool is meant by a name, and language runtimes' own settings.
-constexpr std::array kHostEtc = {"alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "ssl/certs", "ssl/openssl.cnf", "ca-certificates",
-                                 "java-17-openjdk", "java-11-openjdk", "java-21-openjdk", "mono", "perl", "python3", "python3.11", "php", "R", "ghc",
-                                 "erlang", "scheme48", "mime.types", "services", "protocols", "localtime", "timezone", "debian_version"};
+constexpr std::array kHostEtc = {"alternatives",
+                                 "ld.so.cache",
+                                 "ld.so.conf",
+                                 "ld.so.conf.d",
+                                 "ssl/certs",
+                                 "ssl/openssl.cnf",
+                                 "ca-certificates",
+                                 "java-17-openjdk",
+                                 "java-11-openjdk",
+                                 "java-21-openjdk",
+                                 "mono",
+                                 "perl",
+                                 "python3",
+                                 "python3.11",
+                                 "php",
+                                 "R",
+                                 "ghc",
+                                 "erlang",
+                                 "scheme48",
+                                 "mime.types",
+                                 "services",
+                                 "protocols",
+                                 "localtime",
+                                 "timezone",
+                                 "debian_version"};
 constexpr std::uintmax_t kMaxEtcFileBytes = 4 << 20;
 
 struct DeviceNode {
   const char* name;
   unsigned major, minor;
 };
-constexpr std::array<DeviceNode, 6> kDevices = {{{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}}};
+constexpr std::array<DeviceNode, 6> kDevices = {
+    {{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}}};
 
 core::Status make_directory(const std::string& path, mode_t mode) {
   if (mkdir(path.c_str(), mode) != 0 && errno != EEXIST) return core::errno_error("mkdir " + path);
@@ -96,7 +119,8 @@ core::Status make_host_etc(const std::string& etc) {
     copy_readable(from, to);
   }
   const std::pair<const char*, const char*> files[] = {
-      {"passwd", "root:x:0:0:root:/:/usr/sbin/nologin\nrunner:x:1000:1000:runner:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"},
+      {"passwd",
+       "root:x:0:0:root:/:/usr/sbin/nologin\nrunner:x:1000:1000:runner:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"},
       {"group", "root:x:0:\nrunner:x:1000:\nnogroup:x:65534:\n"},
       {"hosts", "127.0.0.1 localhost bailiff\n::1 localhost bailiff\n"},
       {"hostname", "bailiff\n"},
@@ -115,8 +139,11 @@ core::Status make_devices(const std::string& dev) {
     if (mknod(path.c_str(), S_IFCHR | 0666, makedev(node.major, node.minor)) != 0) return core::errno_error("mknod " + path);
     if (chmod(path.c_str(), 0666) != 0) return core::errno_error("chmod " + path);
   }
-  const std::pair<const char*, const char*> links[] = {
-      {"fd", "/proc/self/fd"}, {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"}, {"stderr", "/proc/self/fd/2"}, {"ptmx", "pts/ptmx"}};
+  const std::pair<const char*, const char*> links[] = {{"fd", "/proc/self/fd"},
+                                                       {"stdin", "/proc/self/fd/0"},
+                                                       {"stdout", "/proc/self/fd/1"},
+                                                       {"stderr", "/proc/self/fd/2"},
+                                                       {"ptmx", "pts/ptmx"}};
   for (const auto& [name, target] : links)
     if (symlink(target, (dev + "/" + name).c_str()) != 0) return core::errno_error(std::string("symlink ") + name);
   for (const char* directory : {"/shm", "/pts"})
@@ -133,7 +160,8 @@ core::Status build_image_root(const Image& image, const std::string& directory) 
   for (const auto& entry : fs::directory_iterator(host ? "/" : image.path, fault)) {
     const auto name = entry.path().filename().string();
     const auto is_name = [&](const char* other) { return name == other; };
-    const bool shown = host ? std::any_of(kHostEntries.begin(), kHostEntries.end(), is_name) : std::none_of(kOwn.begin(), kOwn.end(), is_name);
+    const bool shown =
+        host ? std::any_of(kHostEntries.begin(), kHostEntries.end(), is_name) : std::none_of(kOwn.begin(), kOwn.end(), is_name);
     if (!shown) continue;
     if (auto made = show_entry(entry.path(), directory); !made) return made;
   }

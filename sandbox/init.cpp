@@ -26,13 +26,31 @@
 namespace bailiff::sandbox {
 namespace {
 
-constexpr std::array kStepNames = {"none",    "waiting for id maps", "unshare", "ids",     "death signal", "capabilities", "mount /proc", "mask /proc",
-                                   "mount /tmp", "mount /dev/shm",   "mount /dev/pts", "loopback", "hostname", "receive", "request", "resize tmpfs",
-                                   "unpack",  "fork",                "setsid",  "stdio",   "rlimits",      "working directory", "no_new_privs", "seccomp"};
+constexpr std::array kStepNames = {"none",           "waiting for id maps",
+                                   "unshare",        "ids",
+                                   "death signal",   "capabilities",
+                                   "mount /proc",    "mask /proc",
+                                   "mount /tmp",     "mount /dev/shm",
+                                   "mount /dev/pts", "loopback",
+                                   "hostname",       "receive",
+                                   "request",        "resize tmpfs",
+                                   "unpack",         "fork",
+                                   "setsid",         "stdio",
+                                   "rlimits",        "working directory",
+                                   "no_new_privs",   "seccomp"};
 
 // Files of /proc that tell of the host. Shown empty; what a kernel does not have is not there to be shown.
-constexpr std::array kMaskedFiles = {"/proc/cmdline", "/proc/kallsyms", "/proc/kcore",        "/proc/keys",       "/proc/key-users",     "/proc/kmsg",
-                                     "/proc/modules", "/proc/timer_list", "/proc/sysrq-trigger", "/proc/partitions", "/proc/sys/kernel/core_pattern"};
+constexpr std::array kMaskedFiles = {"/proc/cmdline",
+                                     "/proc/kallsyms",
+                                     "/proc/kcore",
+                                     "/proc/keys",
+                                     "/proc/key-users",
+                                     "/proc/kmsg",
+                                     "/proc/modules",
+                                     "/proc/timer_list",
+                                     "/proc/sysrq-trigger",
+                                     "/proc/partitions",
+                                     "/proc/sys/kernel/core_pattern"};
 constexpr const char* kBootId = "/proc/sys/kernel/random/boot_id";
 
 constexpr unsigned long kTmpfsFlags = MS_NOSUID | MS_NODEV;
@@ -114,7 +132,8 @@ class Init {
     const std::string options = tmpfs_options(limits_);
     expect(mount("tmpfs", "/tmp", "tmpfs", kTmpfsFlags, options.c_str()) == 0, InitStep::tmp);
     expect(mount("tmpfs", "/dev/shm", "tmpfs", kTmpfsFlags | MS_NOEXEC, options.c_str()) == 0, InitStep::shm);
-    expect(mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,max=64") == 0, InitStep::devpts);
+    expect(mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,max=64") == 0,
+           InitStep::devpts);
   }
 
   void bind_over(const char* source, const char* target) {
@@ -199,8 +218,7 @@ class Init {
     }
     ended_ns_ = clock_ns(CLOCK_MONOTONIC);
     (void)kill(-1, SIGKILL);
-    while (waitpid(-1, &status, __WALL) > 0 || errno == EINTR) {
-    }
+    while (waitpid(-1, &status, __WALL) > 0 || errno == EINTR) {}
     return program_status;
   }
 

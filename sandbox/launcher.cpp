@@ -38,8 +38,7 @@ class LauncherProcess {
     if (auto ready = set_up(); !ready) return refuse(ready.error());
     for (unsigned index = 0; index < config_.slots; ++index)
       if (auto started = start_slot(index); !started) return refuse(started.error());
-    while (watch()) {
-    }
+    while (watch()) {}
     end_slots();
     return 0;
   }
@@ -61,7 +60,8 @@ class LauncherProcess {
   }
 
   core::Status set_up() {
-    if (geteuid() != 0) return core::error(core::ErrorKind::unavailable, "the launcher needs root: it makes namespaces, cgroups and mounts");
+    if (geteuid() != 0)
+      return core::error(core::ErrorKind::unavailable, "the launcher needs root: it makes namespaces, cgroups and mounts");
     sigset_t watched;
     sigemptyset(&watched);
     for (const int signal : {SIGCHLD, SIGTERM, SIGINT}) sigaddset(&watched, signal);
@@ -88,7 +88,8 @@ class LauncherProcess {
     if (unshare(CLONE_NEWNS) != 0) return core::errno_error("unshare mount namespace");
     if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return core::errno_error("make mounts private");
     const std::string run = kRunDirectory;
-    if (mount("bailiff", kRunDirectory, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=0700") != 0) return core::errno_error("mount run directory");
+    if (mount("bailiff", kRunDirectory, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=0700") != 0)
+      return core::errno_error("mount run directory");
     std::vector<std::string> directories = {run + "/images", run + "/slots"};
     for (std::size_t i = 0; i < config_.images.size(); ++i) directories.push_back(image_directory(run, i));
     for (unsigned i = 0; i < config_.slots; ++i) directories.push_back(run + "/slots/" + std::to_string(i));
@@ -150,7 +151,8 @@ class LauncherProcess {
   bool replace(unsigned index, int status) {
     log_line("slot " + std::to_string(index) + " ended, wait status " + std::to_string(status) + "; starting a new one");
     slots_[index].pid = -1;
-    if (std::chrono::steady_clock::now() - slots_[index].started < kRestartPause) (void)usleep(static_cast<useconds_t>(kRestartPause.count()) * 1000);
+    if (std::chrono::steady_clock::now() - slots_[index].started < kRestartPause)
+      (void)usleep(static_cast<useconds_t>(kRestartPause.count()) * 1000);
     const auto started = start_slot(index);
     if (!started) log_line("slot " + std::to_string(index) + ": " + started.error().what);
     return started.has_value();

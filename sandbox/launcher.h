@@ -1,6 +1,6 @@
 #pragma once
-// The launcher process: cgroups, image roots, slots. It decides nothing about jobs: it starts slots, replaces dead ones, and ends all of them
-// when its caller goes.
+// The launcher process: cgroups, image roots, slots. It decides nothing about jobs: it starts slots, replaces dead ones, and ends all of
+// them when its caller goes.
 #include "core/fd.h"
 
 namespace bailiff::sandbox {

@@ -4,7 +4,8 @@
 //
 // Caller → slot:   run  {u8 'R', u8 has_stdin} + fds {request, stdout, stderr, [stdin], trees …}      cancel {u8 'C'}
 // Slot → caller:   one report per run {u8 'O' outcome… | u8 'E' kind, text} + fds {[collected]}
-// Caller → launcher: the configuration, once. Launcher → caller: {u8 'S', u32 index} + fd for each slot that is ready, {u8 'E', text} when it cannot start.
+// Caller → launcher: the configuration, once. Launcher → caller: {u8 'S', u32 index} + fd for each slot that is ready, {u8 'E', text}
+// when it cannot start.
 #include <string>
 #include <string_view>
 

@@ -33,7 +33,8 @@ void add(std::vector<Capability>& list, std::string name, bool present, std::str
 }
 
 void probe_privilege(std::vector<Capability>& list) {
-  add(list, "root", geteuid() == 0, "effective uid " + std::to_string(geteuid()), "start it as root (sudo); the server drops every privilege by itself");
+  add(list, "root", geteuid() == 0, "effective uid " + std::to_string(geteuid()),
+      "start it as root (sudo); the server drops every privilege by itself");
   utsname kernel{};
   (void)uname(&kernel);
   int major = 0, minor = 0;
@@ -43,13 +44,13 @@ void probe_privilege(std::vector<Capability>& list) {
 
 void probe_namespaces(std::vector<Capability>& list) {
   constexpr std::array<std::pair<const char*, const char*>, 8> kNamespaces = {{{"user", "CONFIG_USER_NS"},
-                                                                              {"pid", "CONFIG_PID_NS"},
-                                                                              {"mnt", "CONFIG_NAMESPACES"},
-                                                                              {"net", "CONFIG_NET_NS"},
-                                                                              {"ipc", "CONFIG_IPC_NS"},
-                                                                              {"uts", "CONFIG_UTS_NS"},
-                                                                              {"cgroup", "CONFIG_CGROUPS"},
-                                                                              {"time", "CONFIG_TIME_NS"}}};
+                                                                               {"pid", "CONFIG_PID_NS"},
+                                                                               {"mnt", "CONFIG_NAMESPACES"},
+                                                                               {"net", "CONFIG_NET_NS"},
+                                                                               {"ipc", "CONFIG_IPC_NS"},
+                                                                               {"uts", "CONFIG_UTS_NS"},
+                                                                               {"cgroup", "CONFIG_CGROUPS"},
+                                                                               {"time", "CONFIG_TIME_NS"}}};
   for (const auto& [name, option] : kNamespaces) {
     const bool present = exists(std::string("/proc/self/ns/") + name);
     add(list, std::string("namespaces.") + name, present, present ? "/proc/self/ns/" + std::string(name) : "not in this kernel",
@@ -76,15 +77,17 @@ void probe_cgroups(std::vector<Capability>& list) {
   for (const auto& [name, path] : hierarchies) {
     const bool listed = std::string_view(name) == "cpuacct" || controllers.find(std::string(" ") + name + " ") != std::string::npos;
     const bool present = !path->empty() && (!found.unified || listed);
-    const std::string fix = found.unified ? std::string("echo +") + name + " > .../cgroup.subtree_control of the parent, or Delegate=yes in the systemd unit"
-                                          : std::string("mount -t cgroup -o ") + name + " cgroup /sys/fs/cgroup/" + name;
+    const std::string fix =
+        found.unified ? std::string("echo +") + name + " > .../cgroup.subtree_control of the parent, or Delegate=yes in the systemd unit"
+                      : std::string("mount -t cgroup -o ") + name + " cgroup /sys/fs/cgroup/" + name;
     add(list, std::string("cgroup.") + name, present, present ? *path : "no hierarchy", fix);
   }
   const bool writable = any && access(found.memory.c_str(), W_OK) == 0;
   add(list, "cgroup.writable", writable, any ? found.memory : "none", "mount the cgroup file system read-write and run as root");
   if (!found.unified && any) {
     const bool swap = exists(found.memory + "/memory.memsw.limit_in_bytes");
-    list.push_back({"cgroup.swap", true, swap ? "swap is accounted and capped at 0" : "no swap accounting: swappiness 0 is used instead", ""});
+    list.push_back(
+        {"cgroup.swap", true, swap ? "swap is accounted and capped at 0" : "no swap accounting: swappiness 0 is used instead", ""});
   }
 }
 
@@ -93,14 +96,16 @@ void probe_features(std::vector<Capability>& list) {
   add(list, "seccomp", actions.find("errno") != std::string::npos && actions.find("kill_process") != std::string::npos,
       actions.empty() ? "none" : actions, "use a kernel with CONFIG_SECCOMP_FILTER=y");
   const bool pidfd = core::Fd(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0))).valid();
-  add(list, "pidfd", pidfd, pidfd ? "pidfd_open works" : "pidfd_open fails", "use Linux 5.3 or newer and allow pidfd_open in the outer seccomp profile");
+  add(list, "pidfd", pidfd, pidfd ? "pidfd_open works" : "pidfd_open fails",
+      "use Linux 5.3 or newer and allow pidfd_open in the outer seccomp profile");
   const std::string systems = whole_file("/proc/filesystems");
   for (const char* name : {"tmpfs", "proc", "devpts"})
     add(list, std::string("filesystem.") + name, systems.find(std::string("\t") + name + "\n") != std::string::npos, "/proc/filesystems",
         std::string("use a kernel with ") + name);
   const bool overlay = systems.find("\toverlay\n") != std::string::npos, erofs = systems.find("\terofs\n") != std::string::npos;
   list.push_back({"filesystem.packed_images", true,
-                  std::string(erofs ? "erofs" : "no erofs") + (overlay ? ", overlay" : ", no overlay") + " (not needed by the host image)", ""});
+                  std::string(erofs ? "erofs" : "no erofs") + (overlay ? ", overlay" : ", no overlay") + " (not needed by the host image)",
+                  ""});
 }
 
 }  // namespace

@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-
 namespace bailiff::sandbox {
 namespace {
 
@@ -102,9 +101,15 @@ class Child {
 
 std::vector<std::pair<int, std::uint64_t>> step_rlimits(const core::Limits& limits) {
   constexpr std::uint64_t kLockedBytes = 8 << 20, kPendingSignals = 1024, kMessageQueueBytes = 819'200;
-  return {{RLIMIT_STACK, limits.stack_bytes},   {RLIMIT_FSIZE, limits.file_bytes},        {RLIMIT_NOFILE, limits.open_files},
-          {RLIMIT_CORE, 0},                     {RLIMIT_MEMLOCK, kLockedBytes},           {RLIMIT_SIGPENDING, kPendingSignals},
-          {RLIMIT_MSGQUEUE, kMessageQueueBytes}, {RLIMIT_NICE, 0},                        {RLIMIT_RTPRIO, 0}};
+  return {{RLIMIT_STACK, limits.stack_bytes},
+          {RLIMIT_FSIZE, limits.file_bytes},
+          {RLIMIT_NOFILE, limits.open_files},
+          {RLIMIT_CORE, 0},
+          {RLIMIT_MEMLOCK, kLockedBytes},
+          {RLIMIT_SIGPENDING, kPendingSignals},
+          {RLIMIT_MSGQUEUE, kMessageQueueBytes},
+          {RLIMIT_NICE, 0},
+          {RLIMIT_RTPRIO, 0}};
 }
 
 void become_program(const StepRequest& request, const ProgramFds& fds, const SeccompFilter& filter) { Child(request, fds, filter).run(); }

@@ -30,9 +30,7 @@ bool is_memfd(int fd) { return fcntl(fd, F_GET_SEALS) >= 0; }
 class SlotProcess {
  public:
   SlotProcess(const SlotContext& context, core::Fd caller)
-      : context_(context),
-        caller_(std::move(caller)),
-        id_base_(context.config.uid_base + context.index * kIdsPerSlot),
+      : context_(context), caller_(std::move(caller)), id_base_(context.config.uid_base + context.index * kIdsPerSlot),
         workspace_(context.run_directory + "/slots/" + std::to_string(context.index), id_base_ + 1) {}
 
   int run() {
@@ -58,7 +56,8 @@ class SlotProcess {
   core::Status make_stalls() {
     for (unsigned i = 0; i < kStationsPerSlot; ++i) {
       const auto& pins = context_.config.slot_cpus;
-      auto station = context_.cgroups.make_station(station_name(context_.index, i), context_.index < pins.size() ? pins[context_.index] : "");
+      auto station =
+          context_.cgroups.make_station(station_name(context_.index, i), context_.index < pins.size() ? pins[context_.index] : "");
       if (!station) return std::unexpected(station.error());
       stalls_[i] = std::make_unique<Stall>(std::move(*station), id_base_, context_.filter);
     }
@@ -87,7 +86,8 @@ class SlotProcess {
     if (auto shown = workspace_.show_to((*sandbox)->init); !shown) return std::unexpected(shown.error());
     // The next sandbox is made while this program runs, in groups of its own. Starting a spawner would take too long here.
     const auto prepare_next = [&] {
-      if (next().is_warm(image_root_)) (void)next().prepare(image_root_);  // what fails here fails again, and is reported, when it is needed
+      if (next().is_warm(image_root_))
+        (void)next().prepare(image_root_);  // what fails here fails again, and is reported, when it is needed
     };
     auto outcome = supervise(current(), **sandbox, *request, fds, caller_.get(), prepare_next);
     if (!outcome) return std::unexpected(outcome.error());
@@ -131,7 +131,8 @@ class SlotProcess {
 
   std::size_t image_index(const std::string& name) const {
     const auto& images = context_.config.images;
-    return static_cast<std::size_t>(std::find_if(images.begin(), images.end(), [&](const Image& image) { return image.name == name; }) - images.begin());
+    return static_cast<std::size_t>(std::find_if(images.begin(), images.end(), [&](const Image& image) { return image.name == name; }) -
+                                    images.begin());
   }
 
   /// After a report.
@@ -164,7 +165,9 @@ class SlotProcess {
 
 }  // namespace
 
-std::string image_directory(const std::string& run_directory, std::size_t image) { return run_directory + "/images/" + std::to_string(image); }
+std::string image_directory(const std::string& run_directory, std::size_t image) {
+  return run_directory + "/images/" + std::to_string(image);
+}
 
 std::string station_name(unsigned slot, unsigned station) { return "slot" + std::to_string(slot) + static_cast<char>('a' + station); }
 

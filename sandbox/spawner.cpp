@@ -69,7 +69,8 @@ class SpawnerProcess {
     if (unshare(CLONE_NEWNS) != 0) return core::errno_error("unshare mount namespace");
     const std::string& root = config_.image_root;
     // A whole /proc must be visible here, or the kernel refuses the sandbox its own. The sandbox's covers it.
-    if (mount("proc", (root + "/proc").c_str(), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) return core::errno_error("mount proc");
+    if (mount("proc", (root + "/proc").c_str(), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0)
+      return core::errno_error("mount proc");
     if (chdir(root.c_str()) != 0) return core::errno_error("chdir to the image");
     if (syscall(SYS_pivot_root, ".", ".") != 0) return core::errno_error("pivot_root");
     if (umount2(".", MNT_DETACH) != 0) return core::errno_error("umount the old root");

@@ -1,6 +1,7 @@
 #pragma once
-// The spawner: a small process that stays in one station's groups (v1) and in one image's mount namespace, and does nothing but clone inits.
-// What it clones is therefore born with the right groups and the right root, and a clone copies few mounts. The slot talks to it over a socket.
+// The spawner: a small process that stays in one station's groups (v1) and in one image's mount namespace, and does nothing but clone
+// inits. What it clones is therefore born with the right groups and the right root, and a clone copies few mounts. The slot talks to it
+// over a socket.
 #include <sys/types.h>
 
 #include <cstdint>
@@ -16,8 +17,8 @@ namespace bailiff::sandbox {
 extern const std::uint64_t kCloneFlags;
 
 struct SpawnerConfig {
-  std::string image_root;      // as built by build_image_root
-  std::uint32_t id_base;       // host id of the sandbox's root; + 1 is the program's
+  std::string image_root;  // as built by build_image_root
+  std::uint32_t id_base;  // host id of the sandbox's root; + 1 is the program's
   const SeccompFilter* filter;
 };
 
@@ -31,8 +32,8 @@ class Spawner {
   ~Spawner();
 
   [[nodiscard]] pid_t pid() const { return pid_; }
-  /// Asks for one more init; the answer is taken later with take_init(). `clone_into`: cgroup directory or -1. `attach_file`: a cgroup.procs file
-  /// that the init's pid is to be written to, or -1.
+  /// Asks for one more init; the answer is taken later with take_init(). `clone_into`: cgroup directory or -1. `attach_file`: a
+  /// cgroup.procs file that the init's pid is to be written to, or -1.
   core::Status request_init(const core::Fd& control_end, int clone_into, int attach_file);
   /// Its pid: a child of the calling process (CLONE_PARENT).
   core::Result<pid_t> take_init();

@@ -23,7 +23,8 @@ class Stall {
   Stall(const Stall&) = delete;
   ~Stall();
 
-  /// Begins to make a sandbox for the image whose root is `image_root`; returns without waiting for it. Does nothing when that is under way or done.
+  /// Begins to make a sandbox for the image whose root is `image_root`; returns without waiting for it. Does nothing when that is under
+  /// way or done.
   core::Status prepare(const std::string& image_root);
   /// Waits until the sandbox is prepared. It stays owned by the stall.
   core::Result<Sandbox*> ready(const std::string& image_root);

@@ -76,7 +76,8 @@ class Supervision {
     timer_ = core::Fd(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
     if (!timer_.valid()) return core::errno_error("timerfd_create");
     if (auto offset = set_clock_offsets(); !offset) return offset;
-    if (auto begun = station_.begin({request_.limits.memory_bytes, request_.limits.processes, request_.limits.cpus_milli}); !begun) return begun;
+    if (auto begun = station_.begin({request_.limits.memory_bytes, request_.limits.processes, request_.limits.cpus_milli}); !begun)
+      return begun;
     std::vector<int> passed = {fds.request.get(), writers[0].get(), writers[1].get()};
     if (fds.stdin_memfd.valid()) passed.push_back(fds.stdin_memfd.get());
     for (const auto& tree : fds.trees) passed.push_back(tree.get());
@@ -162,7 +163,8 @@ class Supervision {
         executing_ = true;
         setup_cpu_ns_ = report.cpu_ns;
         executing_at_ = Clock::time_point(nanoseconds(report.at_ns + clock_offset_ns_));
-        // For the checks while it runs. What the program used until now (next to nothing) is in its favour; the account at its end is exact.
+        // For the checks while it runs. What the program used until now (next to nothing) is in its favour; the account at its end is
+        // exact.
         cpu_at_exec_ns_ = station_.cpu_ns().value_or(setup_cpu_ns_);
         arm();
         return;
@@ -176,13 +178,10 @@ class Supervision {
         setup_cpu_ns_ += report.cpu_ns;
         ended_ = true;
         return;
-      case InitReport::Kind::no_space:
-        no_space_ = killed_ = true;
-        return;
+      case InitReport::Kind::no_space: no_space_ = killed_ = true; return;
       case InitReport::Kind::failed:
         return fail(std::string("sandbox set-up: ") + name(report.step) + ": " + std::strerror(report.error), report.error);
-      case InitReport::Kind::prepared:
-        break;
+      case InitReport::Kind::prepared: break;
     }
     fail("unexpected report from init");
   }
@@ -259,14 +258,21 @@ class Supervision {
     using core::Verdict;
     const auto milliseconds = [](std::uint64_t us) { return std::to_string(us / 1000) + " ms"; };
     if (cancelled_) return set(out, Verdict::cancelled, "cancelled");
-    if (oom_) return set(out, Verdict::memory_limit_exceeded, "memory limit of " + std::to_string(request_.limits.memory_bytes) + " bytes exceeded");
-    if (output_over_) return set(out, Verdict::output_limit_exceeded, "output limit of " + std::to_string(request_.limits.output_bytes) + " bytes exceeded");
-    if (cpu_over_) return set(out, Verdict::time_limit_exceeded, "CPU time limit of " + milliseconds(request_.limits.cpu_time_us) + " exceeded");
-    if (wall_over_) return set(out, Verdict::wall_time_limit_exceeded, "wall time limit of " + milliseconds(request_.limits.wall_time_us) + " exceeded");
+    if (oom_)
+      return set(out, Verdict::memory_limit_exceeded,
+                 "memory limit of " + std::to_string(request_.limits.memory_bytes) + " bytes exceeded");
+    if (output_over_)
+      return set(out, Verdict::output_limit_exceeded,
+                 "output limit of " + std::to_string(request_.limits.output_bytes) + " bytes exceeded");
+    if (cpu_over_)
+      return set(out, Verdict::time_limit_exceeded, "CPU time limit of " + milliseconds(request_.limits.cpu_time_us) + " exceeded");
+    if (wall_over_)
+      return set(out, Verdict::wall_time_limit_exceeded, "wall time limit of " + milliseconds(request_.limits.wall_time_us) + " exceeded");
     if (no_space_) return set(out, Verdict::runtime_error, "the files do not fit into the workspace");
     if (exec_error_ != 0) {
       out.exit_code = exec_error_ == ENOENT ? 127 : 126;  // as a shell would say
-      const std::string what = exec_step_ == InitStep::working_directory ? "cannot enter " + request_.cwd : "cannot execute " + request_.argv.front();
+      const std::string what =
+          exec_step_ == InitStep::working_directory ? "cannot enter " + request_.cwd : "cannot execute " + request_.argv.front();
       return set(out, Verdict::runtime_error, what + ": " + std::strerror(exec_error_));
     }
     if (WIFEXITED(status_)) {

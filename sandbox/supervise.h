@@ -12,9 +12,9 @@ struct StepFds {
   std::vector<core::Fd> trees;
 };
 
-/// Runs `request` in a prepared sandbox whose /work is mounted. `caller` is watched for a cancel message and for its end. An Error is a failure
-/// of ours. Afterwards nothing in the sandbox but init may be alive; the stall is to be discarded or cleared. `meanwhile` is called once, right after
-/// the program was told to start.
+/// Runs `request` in a prepared sandbox whose /work is mounted. `caller` is watched for a cancel message and for its end. An Error is a
+/// failure of ours. Afterwards nothing in the sandbox but init may be alive; the stall is to be discarded or cleared. `meanwhile` is
+/// called once, right after the program was told to start.
 core::Result<core::Outcome> supervise(Stall& stall, Sandbox& sandbox, const StepRequest& request, const StepFds& fds, int caller,
                                       const std::function<void()>& meanwhile);
 

@@ -96,7 +96,7 @@ core::Result<TreeReader> TreeReader::open(int fd) {
   const auto malformed = [] { return core::error(core::ErrorKind::invalid, "malformed file tree"); };
   // The seals make the mapping immutable, so what is checked here is what is used later, and no access can raise SIGBUS.
   if (fcntl(fd, F_GET_SEALS) != kSeals) return core::error(core::ErrorKind::invalid, "a file tree must be a sealed memfd");
-  struct stat info {};
+  struct stat info{};
   if (fstat(fd, &info) != 0) return core::errno_error("fstat of a file tree");
   TreeReader reader;
   reader.map_bytes_ = static_cast<std::size_t>(info.st_size);
@@ -141,7 +141,7 @@ core::Result<core::Fd> sealed_memfd(std::string_view bytes) {
 core::Result<core::Fd> output_memfd() { return new_memfd("output"); }
 
 core::Result<std::string> read_all(int fd) {
-  struct stat info {};
+  struct stat info{};
   if (fstat(fd, &info) != 0) return core::errno_error("fstat of a memfd");
   std::string bytes(static_cast<std::size_t>(info.st_size), '\0');
   std::size_t have = 0;

@@ -1,9 +1,9 @@
 #pragma once
 // A tree of files in one memfd: how files enter a workspace and how what a program left is taken out of it.
 //
-// Layout (host byte order, both ends are one machine): magic, then entries {u32 kind, u32 mode, u64 path_bytes, u64 data_bytes, path, data}.
-// Paths are relative, of non-empty components that are neither "." nor ".."; the reader refuses any other, so whoever
-// unpacks need not check again. A directory stands before what is in it where it is listed at all; missing parents are made.
+// Layout (host byte order, both ends are one machine): magic, then entries {u32 kind, u32 mode, u64 path_bytes, u64 data_bytes, path,
+// data}. Paths are relative, of non-empty components that are neither "." nor ".."; the reader refuses any other, so whoever unpacks need
+// not check again. A directory stands before what is in it where it is listed at all; missing parents are made.
 #include <cstdint>
 #include <span>
 #include <string>
@@ -19,9 +19,9 @@ enum class EntryKind : std::uint32_t { file = 1, directory = 2, symlink = 3 };
 
 struct TreeEntry {
   EntryKind kind;
-  std::uint32_t mode;      // permission bits only
-  std::string_view path;   // bytes as the file system has them, not necessarily UTF-8
-  std::string_view data;   // file: its bytes; symlink: its target; directory: empty
+  std::uint32_t mode;  // permission bits only
+  std::string_view path;  // bytes as the file system has them, not necessarily UTF-8
+  std::string_view data;  // file: its bytes; symlink: its target; directory: empty
 };
 
 /// True for a relative path that stays inside: no empty, "." or ".." component, no NUL, at most 4095 bytes, 255 a component.

@@ -36,9 +36,7 @@ int make_entry(int root, const std::string& path, const TreeEntry& entry) {
     case EntryKind::symlink:
       (void)unlinkat(root, path.c_str(), 0);
       return symlinkat(std::string(entry.data).c_str(), root, path.c_str()) == 0 ? 0 : errno;
-    case EntryKind::file:
-      (void)unlinkat(root, path.c_str(), 0);
-      return write_file(root, path, entry);
+    case EntryKind::file: (void)unlinkat(root, path.c_str(), 0); return write_file(root, path, entry);
   }
   return EINVAL;
 }

@@ -27,8 +27,8 @@ class Builder final : public nlohmann::json_sax<json> {
     stack_.back().key = std::move(v);
     return true;
   }
-  bool start_object(std::size_t) override { return open(json::object()); }
-  bool start_array(std::size_t) override { return open(json::array()); }
+  bool start_object(std::size_t) override { return open_container(json::object()); }
+  bool start_array(std::size_t) override { return open_container(json::array()); }
   bool end_object() override { return close(); }
   bool end_array() override { return close(); }
   bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& e) override {
@@ -48,7 +48,7 @@ class Builder final : public nlohmann::json_sax<json> {
     std::string key;  // of the member that comes next, in an object
   };
 
-  bool open(json container) {
+  bool open_container(json container) {
     if (stack_.size() >= kMaxJsonDepth) {
       refusal_ = fmt::format("the body nests deeper than {} levels", kMaxJsonDepth);
       return false;

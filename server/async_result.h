@@ -1,7 +1,7 @@
 #pragma once
 // co_await for work that answers once, by a callback, from another thread: the coroutine goes on where it was, on its own executor.
-#include <boost/asio/async_result.hpp>
 #include <boost/asio/associated_executor.hpp>
+#include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
@@ -28,7 +28,8 @@ boost::asio::awaitable<T> from_callback(Start start) {
       });
     });
   };
-  co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, void(T)>(std::move(initiate), asio::use_awaitable, std::move(start));
+  co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, void(T)>(std::move(initiate), asio::use_awaitable,
+                                                                                  std::move(start));
 }
 
 /// Runs `function` on one of `threads` and gives its result. It must not throw.

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <toml++/toml.h>
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <boost/asio/ip/address.hpp>
@@ -14,7 +15,6 @@
 #include <filesystem>
 #include <limits>
 #include <sstream>
-#include <toml++/toml.h>
 
 #include "server/http_bounds.h"
 #include "server/log.h"
@@ -42,8 +42,11 @@ std::string name_with(const Setting& setting, char separator, int (*convert)(int
   return name;
 }
 
-Setting text_setting(std::string name, std::string Config::*member, std::string fallback, std::string doc) {
-  return {std::move(name), SettingType::text, std::move(fallback), std::move(doc),
+Setting text_setting(std::string name, std::string Config::* member, std::string fallback, std::string doc) {
+  return {std::move(name),
+          SettingType::text,
+          std::move(fallback),
+          std::move(doc),
           [member](Config& config, const std::string& value) -> core::Status {
             if (value.find('\0') != std::string::npos) return expected("text without NUL");
             config.*member = value;
@@ -52,9 +55,12 @@ Setting text_setting(std::string name, std::string Config::*member, std::string 
           [member](const Config& config) { return toml_string(config.*member); }};
 }
 
-Setting integer_setting(std::string name, std::uint64_t Config::*member, std::uint64_t fallback, std::uint64_t least, std::uint64_t most,
+Setting integer_setting(std::string name, std::uint64_t Config::* member, std::uint64_t fallback, std::uint64_t least, std::uint64_t most,
                         std::string doc) {
-  return {std::move(name), SettingType::integer, std::to_string(fallback), std::move(doc),
+  return {std::move(name),
+          SettingType::integer,
+          std::to_string(fallback),
+          std::move(doc),
           [member, least, most](Config& config, const std::string& value) -> core::Status {
             std::uint64_t number = 0;
             const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
@@ -66,8 +72,11 @@ Setting integer_setting(std::string name, std::uint64_t Config::*member, std::ui
           [member](const Config& config) { return std::to_string(config.*member); }};
 }
 
-Setting boolean_setting(std::string name, bool Config::*member, bool fallback, std::string doc) {
-  return {std::move(name), SettingType::boolean, fallback ? "true" : "false", std::move(doc),
+Setting boolean_setting(std::string name, bool Config::* member, bool fallback, std::string doc) {
+  return {std::move(name),
+          SettingType::boolean,
+          fallback ? "true" : "false",
+          std::move(doc),
           [member](Config& config, const std::string& value) -> core::Status {
             if (value != "true" && value != "false") return expected("true or false");
             config.*member = value == "true";
@@ -76,8 +85,11 @@ Setting boolean_setting(std::string name, bool Config::*member, bool fallback, s
           [member](const Config& config) { return std::string(config.*member ? "true" : "false"); }};
 }
 
-Setting list_setting(std::string name, std::vector<std::string> Config::*member, std::string doc) {
-  return {std::move(name), SettingType::list, "", std::move(doc),
+Setting list_setting(std::string name, std::vector<std::string> Config::* member, std::string doc) {
+  return {std::move(name),
+          SettingType::list,
+          "",
+          std::move(doc),
           [member](Config& config, const std::string& value) -> core::Status {
             std::istringstream words(value);
             config.*member = {};
@@ -97,10 +109,13 @@ std::string limit_text(const core::LimitField& field, std::uint64_t value) {
   return fmt::format("{}", static_cast<double>(value) / static_cast<double>(field.scale));
 }
 
-Setting limit_setting(const std::string& table, core::Limits Config::*group, const core::LimitField& field, std::uint64_t fallback,
+Setting limit_setting(const std::string& table, core::Limits Config::* group, const core::LimitField& field, std::uint64_t fallback,
                       const std::string& doc) {
   const auto type = field.scale == 1 ? SettingType::integer : SettingType::number;
-  return {table + "." + field.name, type, limit_text(field, fallback), doc,
+  return {table + "." + field.name,
+          type,
+          limit_text(field, fallback),
+          doc,
           [group, field](Config& config, const std::string& value) -> core::Status {
             double number = 0;
             const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
@@ -139,7 +154,8 @@ std::vector<Setting> make_settings() {
       text_setting("data", &Config::data, "/var/lib/bailiff", "directory of the database; made where it does not exist"),
       integer_setting("slots", &Config::slots, 0, 0, 1024, "steps that run at one time; 0: one for each CPU"),
       list_setting("slot_cpus", &Config::slot_cpus, "CPUs of each slot, one cpuset list a slot (\"0\", \"2-3\"); empty: not pinned"),
-      text_setting("user", &Config::user, "", "user name or UID:GID that bailiffd becomes; empty: user bailiff, or 65534:65534 without one"),
+      text_setting("user", &Config::user, "",
+                   "user name or UID:GID that bailiffd becomes; empty: user bailiff, or 65534:65534 without one"),
       text_setting("languages", &Config::languages, "", "directory of language definitions; empty: the one that came with the program"),
       text_setting("launcher", &Config::launcher, "", "path of bailiff-launcher; empty: beside bailiffd"),
       text_setting("cgroup_parent", &Config::cgroup_parent, "bailiff", "name of the cgroup, below bailiffd's own, that holds every slot's"),
@@ -154,12 +170,14 @@ std::vector<Setting> make_settings() {
                       "longest time for a request's header to arrive"),
       integer_setting("body_timeout_ms", &Config::body_timeout_ms, bounds.body_time.count(), 1, kHour,
                       "longest time for a request's body to arrive"),
-      integer_setting("idle_timeout_ms", &Config::idle_timeout_ms, bounds.idle_time.count(), 1, kHour, "how long an idle connection is kept"),
+      integer_setting("idle_timeout_ms", &Config::idle_timeout_ms, bounds.idle_time.count(), 1, kHour,
+                      "how long an idle connection is kept"),
       integer_setting("write_timeout_ms", &Config::write_timeout_ms, bounds.write_time.count(), 1, kHour,
                       "longest time for a client to take a slice of an answer"),
       integer_setting("max_wait_ms", &Config::max_wait_ms, bounds.longest_wait.count(), 1, kHour,
                       "longest time that Prefer: wait may hold an answer"),
-      integer_setting("max_queued_jobs", &Config::max_queued_jobs, 100'000, 1, 100'000'000, "jobs not yet finished; more are refused with 429"),
+      integer_setting("max_queued_jobs", &Config::max_queued_jobs, 100'000, 1, 100'000'000,
+                      "jobs not yet finished; more are refused with 429"),
       integer_setting("max_attempts", &Config::max_attempts, 3, 1, 20, "times a job is tried when the sandbox, not the program, fails"),
       integer_setting("drain_seconds", &Config::drain_seconds, 30, 0, 86'400, "after SIGTERM, how long running jobs may take to end"),
   };
@@ -284,7 +302,8 @@ core::Status complete(Config& config) {
   if (config.languages.empty()) config.languages = find_languages();
   if (config.data.empty()) return invalid("data: expected the path of a directory");
   if (auto level = log_level_from_name(config.log_level); !level) return invalid("log_level: " + level.error().what);
-  if (config.slot_cpus.size() > config.slots) return invalid(fmt::format("slot_cpus: names {} slots, there are {}", config.slot_cpus.size(), config.slots));
+  if (config.slot_cpus.size() > config.slots)
+    return invalid(fmt::format("slot_cpus: names {} slots, there are {}", config.slot_cpus.size(), config.slots));
   if (config.cgroup_parent.empty() || config.cgroup_parent.find('/') != std::string::npos || config.cgroup_parent.starts_with('.'))
     return invalid("cgroup_parent: expected one name without \"/\"");
   for (const auto& [table, group] : {std::pair{"limits", &Config::limits}, std::pair{"compile", &Config::compile}}) {
@@ -294,7 +313,8 @@ core::Status complete(Config& config) {
       if (value <= most) continue;
       const auto name = fmt::format("{}.{}", table, field.name);
       if (config.sources[name] != "default")
-        return invalid(fmt::format("{} = {} is above ceiling.{} = {}", name, limit_text(field, value), field.name, limit_text(field, most)));
+        return invalid(
+            fmt::format("{} = {} is above ceiling.{} = {}", name, limit_text(field, value), field.name, limit_text(field, most)));
       value = most;
     }
   }
@@ -302,7 +322,8 @@ core::Status complete(Config& config) {
   if (!endpoint) return invalid("listen: " + endpoint.error().what);
   if (!is_loopback(*endpoint) && !config.allow_insecure_listen)
     return invalid(fmt::format(
-        "listen: {} can be reached from other machines, and no API keys are configured, so everybody who reaches it could run programs here. "
+        "listen: {} can be reached from other machines, and no API keys are configured, so everybody who reaches it could run programs "
+        "here. "
         "Listen on 127.0.0.1 (behind a proxy that checks who calls), or set allow_insecure_listen = true if that is what you want",
         config.listen));
   return {};

@@ -72,7 +72,8 @@ core::Result<Prepared> prepare_as_root(const Config& config) {
   const auto identity = find_identity(config.user);
   if (!identity) return std::unexpected(identity.error());
   if (auto done = prepare_data_directory(config.data, *identity); !done) return std::unexpected(done.error());
-  if (config.languages.empty()) return core::error(core::ErrorKind::invalid, "languages: no definitions were found beside the program; name their directory");
+  if (config.languages.empty())
+    return core::error(core::ErrorKind::invalid, "languages: no definitions were found beside the program; name their directory");
   core::Fd languages(::open(config.languages.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!languages.valid()) return core::errno_error("languages: cannot open " + config.languages);
   auto capabilities = sandbox::probe_host();
@@ -163,7 +164,8 @@ core::Status Daemon::find_languages() {
 core::Status Daemon::listen() {
   const auto endpoint = parse_endpoint(config_.listen);
   if (!endpoint) return std::unexpected(endpoint.error());
-  const ApiContext context{*jobs_, *store_, *catalogue_, config_.limits, config_.compile, config_.ceiling, capabilities_, config_.max_queued_jobs};
+  const ApiContext context{*jobs_,          *store_,         *catalogue_,   config_.limits,
+                           config_.compile, config_.ceiling, capabilities_, config_.max_queued_jobs};
   http_.emplace(io_, context, http_bounds(config_));
   const auto port = http_->listen(endpoint->address, endpoint->port);
   if (!port) return std::unexpected(port.error());

@@ -3,8 +3,8 @@
 //
 // Theory of operation. As root: the data directory, the launcher, a handle on the language definitions. Then root is given up for good, and
 // only then is anything opened that bytes from outside reach: the database, the definitions, the HTTP port. One thread runs the event loop;
-// the store has its writer, and a small pool of threads works on large documents. The first SIGTERM or SIGINT drains, the second ends at once.
-// A dead launcher ends bailiffd with an error: what ran is queued again at the next start.
+// the store has its writer, and a small pool of threads works on large documents. The first SIGTERM or SIGINT drains, the second ends at
+// once. A dead launcher ends bailiffd with an error: what ran is queued again at the next start.
 #include "server/config.h"
 
 namespace bailiff::server {

@@ -12,7 +12,8 @@ namespace bailiff::server {
 /// ASCII only, as header names and tokens are.
 [[nodiscard]] bool equals_ignoring_case(std::string_view a, std::string_view b);
 
-/// `wait` of Prefer (RFC 7240): whole seconds, at most `longest`. Nothing where it is absent or not a number: a preference is never an error.
+/// `wait` of Prefer (RFC 7240): whole seconds, at most `longest`. Nothing where it is absent or not a number: a preference is never an
+/// error.
 [[nodiscard]] std::optional<std::chrono::seconds> preferred_wait(std::string_view prefer, std::chrono::seconds longest);
 
 struct ByteRange {

@@ -126,8 +126,10 @@ asio::awaitable<void> JobQueue::commit(std::shared_ptr<ActiveJob> job, core::Res
     result->verdict = Verdict::cancelled;
     result->message = "cancelled";
   } else if (!result && !job->interrupted) {
-    if (result.error().kind == ErrorKind::invalid) result = ended_by_us("the sandbox refused the step: its command, environment or limits cannot be had here");
-    else if (job->attempt >= options_.max_attempts) result = ended_by_us("the server failed to run this job; that is not the program's fault");
+    if (result.error().kind == ErrorKind::invalid)
+      result = ended_by_us("the sandbox refused the step: its command, environment or limits cannot be had here");
+    else if (job->attempt >= options_.max_attempts)
+      result = ended_by_us("the server failed to run this job; that is not the program's fault");
   }
   if (result && (!job->interrupted || job->cancelled)) co_await commit_result(*job, std::move(*result));
   else co_await commit_requeue(*job);
@@ -192,8 +194,8 @@ asio::awaitable<core::Result<storage::Submitted>> JobQueue::submit(storage::NewJ
   // Known before it is stored: a worker may claim it as soon as it is.
   const auto known = unfinished_.insert(job.id).first;
   const std::string id = *known;
-  auto submitted = co_await from_callback<core::Result<storage::Submitted>>(
-      [this, &job](auto done) { store_.submit(std::move(job), std::move(done)); });
+  auto submitted =
+      co_await from_callback<core::Result<storage::Submitted>>([this, &job](auto done) { store_.submit(std::move(job), std::move(done)); });
   if (!submitted || submitted->existed) unfinished_.erase(id);
   if (!submitted && submitted.error().kind == ErrorKind::conflict) co_return submitted;
   if (!submitted) {
@@ -255,7 +257,7 @@ std::optional<storage::Store::Slice> JobQueue::live_output(const std::string& id
   if (found == active_.end() || step < 0 || std::cmp_greater_equal(step, found->second->step_outputs.size())) return std::nullopt;
   const auto& output = found->second->step_outputs[static_cast<std::size_t>(step)];
   const int fd = stream == storage::Stream::stdout_stream ? output.stdout_fd.get() : output.stderr_fd.get();
-  struct stat info {};
+  struct stat info{};
   if (::fstat(fd, &info) != 0) return std::nullopt;
   storage::Store::Slice slice;
   slice.total_bytes = static_cast<std::uint64_t>(info.st_size);
@@ -268,7 +270,8 @@ std::optional<storage::Store::Slice> JobQueue::live_output(const std::string& id
 }
 
 bool JobQueue::ready() const {
-  const bool stored = storage_failed_at_ == steady_clock::time_point::min() || steady_clock::now() - storage_failed_at_ > kNotReadyAfterFailure;
+  const bool stored =
+      storage_failed_at_ == steady_clock::time_point::min() || steady_clock::now() - storage_failed_at_ > kNotReadyAfterFailure;
   return !draining_ && stored && pool_.alive() > 0;
 }
 

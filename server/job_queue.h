@@ -1,12 +1,11 @@
 #pragma once
 // The Jobs door: accepts jobs, claims them when a slot is free, has them run, commits what came of them, wakes who waits.
 //
-// Theory of operation. One worker coroutine a slot: borrow a slot, claim the next job from the store, run it, give the slot back; the commit
-// of the result goes on in a coroutine of its own (their number is bounded) while the worker claims the next job in the same transaction.
-// With an empty queue the workers sleep until a submit or a requeue wakes one; nothing polls. The store is the truth: what this object
-// remembers is only what it runs, who waits, and how many jobs are not finished.
-// A failure of the sandbox puts the job back, max_attempts times at most; a result that cannot be written (disk full) is kept and tried again.
-// io thread only.
+// Theory of operation. One worker coroutine a slot: borrow a slot, claim the next job from the store, run it, give the slot back; the
+// commit of the result goes on in a coroutine of its own (their number is bounded) while the worker claims the next job in the same
+// transaction. With an empty queue the workers sleep until a submit or a requeue wakes one; nothing polls. The store is the truth: what
+// this object remembers is only what it runs, who waits, and how many jobs are not finished. A failure of the sandbox puts the job back,
+// max_attempts times at most; a result that cannot be written (disk full) is kept and tried again. io thread only.
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -37,8 +36,8 @@ class JobQueue final : public Jobs {
 
   /// Starts the workers. Fails where the store cannot be read.
   core::Status start();
-  /// No new jobs, no claims; jobs that run may end until `deadline`, then they are stopped and put back into the queue. Returns when nothing
-  /// runs and everything is committed, or some seconds after the deadline when that cannot be had.
+  /// No new jobs, no claims; jobs that run may end until `deadline`, then they are stopped and put back into the queue. Returns when
+  /// nothing runs and everything is committed, or some seconds after the deadline when that cannot be had.
   boost::asio::awaitable<void> drain(std::chrono::steady_clock::time_point deadline);
 
   boost::asio::awaitable<core::Result<storage::Submitted>> submit(storage::NewJob job) override;
@@ -76,10 +75,10 @@ class JobQueue final : public Jobs {
 
   std::unordered_map<std::string, std::shared_ptr<ActiveJob>> active_;  // claimed, end not committed
   std::unordered_set<std::string> unfinished_;  // accepted by this process (or about to be); those from before it are only counted
-  std::uint64_t inherited_ = 0;                 // unfinished jobs from before this process
+  std::uint64_t inherited_ = 0;  // unfinished jobs from before this process
   std::multimap<std::string, WakeUp*> waiters_;
   std::set<std::shared_ptr<SlotPool::Request>> slot_requests_;  // of workers that wait for a slot
-  std::uint64_t arrivals_ = 0;                  // submits and requeues: tells a worker that its empty claim is out of date
+  std::uint64_t arrivals_ = 0;  // submits and requeues: tells a worker that its empty claim is out of date
   WakeUp work_arrived_, commits_changed_, workers_changed_;
   std::uint64_t commits_ = 0, workers_ = 0;
   bool draining_ = false, giving_up_ = false;

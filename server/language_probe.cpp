@@ -57,7 +57,8 @@ asio::awaitable<core::Result<std::string>> ask(SlotPool& pool, const images::Lan
   co_return text;
 }
 
-asio::awaitable<void> probe(asio::io_context& io, SlotPool& pool, const images::Language& language, const core::Limits& limits, Probes& probes) {
+asio::awaitable<void> probe(asio::io_context& io, SlotPool& pool, const images::Language& language, const core::Limits& limits,
+                            Probes& probes) {
   auto answer = co_await ask(pool, language, limits);
   if (!answer && answer.error().kind == core::ErrorKind::unavailable) answer = co_await ask(pool, language, limits);  // in another slot
   if (!answer) {

@@ -1,7 +1,7 @@
 #pragma once
 // Structured log lines (logfmt) on stderr, one a line: time=… level=… event="job finished" job=01J… verdict=ok
-// Every value is escaped, so that no byte a client or a program chose can end a line, forge a field or reach a terminal as a control sequence.
-// Any thread. Before start_log() lines go out at level info in spdlog's own format.
+// Every value is escaped, so that no byte a client or a program chose can end a line, forge a field or reach a terminal as a control
+// sequence. Any thread. Before start_log() lines go out at level info in spdlog's own format.
 #include <concepts>
 #include <initializer_list>
 #include <string>

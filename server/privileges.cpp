@@ -65,7 +65,8 @@ core::Status drop_bounding_set() {
   for (int capability = 0; capability < 64; ++capability) {
     const int present = ::prctl(PR_CAPBSET_READ, capability, 0, 0, 0);
     if (present < 0) break;  // past the last one that this kernel knows
-    if (present == 1 && ::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) return errno_error(fmt::format("drop capability {}", capability));
+    if (present == 1 && ::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0)
+      return errno_error(fmt::format("drop capability {}", capability));
   }
   return {};
 }
@@ -126,17 +127,19 @@ core::Status prepare_data_directory(const std::string& path, const Identity& own
   if (!names) return std::unexpected(names.error());
   const auto ours = [](const std::string& name) { return name.starts_with(kDatabaseName) || name == kFileSystemsOwn; };
   if (const auto foreign = std::find_if_not(names->begin(), names->end(), ours); foreign != names->end())
-    return failed(fmt::format("data: {} is not a data directory of Bailiff's own (it has \"{}\" in it); name an empty or a new directory", path,
-                              *foreign));
+    return failed(fmt::format("data: {} is not a data directory of Bailiff's own (it has \"{}\" in it); name an empty or a new directory",
+                              path, *foreign));
   for (const auto& name : *names) {
     if (name == kFileSystemsOwn) continue;
     const core::Fd file(::openat(directory.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-    struct stat info {};
+    struct stat info{};
     if (!file.valid() || ::fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode) || info.st_nlink != 1)
       return failed(fmt::format("data: {}/{} is not a plain file", path, name));
-    if (::fchown(file.get(), owner.uid, owner.gid) != 0) return errno_error(fmt::format("data: cannot give {}/{} to uid {}", path, name, owner.uid));
+    if (::fchown(file.get(), owner.uid, owner.gid) != 0)
+      return errno_error(fmt::format("data: cannot give {}/{} to uid {}", path, name, owner.uid));
   }
-  if (::fchown(directory.get(), owner.uid, owner.gid) != 0) return errno_error(fmt::format("data: cannot give {} to uid {}", path, owner.uid));
+  if (::fchown(directory.get(), owner.uid, owner.gid) != 0)
+    return errno_error(fmt::format("data: cannot give {} to uid {}", path, owner.uid));
   if (::fchmod(directory.get(), 0700) != 0) return errno_error("data: cannot set the mode of " + path);
   return {};
 }
@@ -160,9 +163,10 @@ core::Status check_data_directory(const std::string& path) {
   for (const auto& part : std::filesystem::path(path)) {
     walked /= part;
     if (::access(walked.c_str(), X_OK) != 0 && errno == EACCES)
-      return failed(fmt::format("data: uid {} cannot enter {}, so it cannot use {}: name a directory below one that everybody may enter, such as "
-                                "/var/lib/bailiff",
-                                ::getuid(), walked.string(), path));
+      return failed(
+          fmt::format("data: uid {} cannot enter {}, so it cannot use {}: name a directory below one that everybody may enter, such as "
+                      "/var/lib/bailiff",
+                      ::getuid(), walked.string(), path));
   }
   return failed(fmt::format("data: uid {} cannot use {}: {}", ::getuid(), path, std::strerror(reason)));
 }

@@ -13,6 +13,9 @@
 #include "server/log.h"
 #include "server/wake_up.h"
 
+// g++ 12, below -O3, takes Asio's recycling allocator of coroutine frames for a mismatched pair of new and delete.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+
 namespace bailiff::server {
 
 namespace asio = boost::asio;
@@ -29,7 +32,12 @@ core::Result<core::Fd> duplicate(const core::Fd& fd) {
 }
 
 /// Scripts and binaries may be run as they are; anything else is data.
-std::uint32_t mode_of(std::string_view bytes) { return bytes.starts_with("#!") || bytes.starts_with("\x7f" "ELF") ? 0755 : 0644; }
+std::uint32_t mode_of(std::string_view bytes) {
+  return bytes.starts_with("#!") || bytes.starts_with("\x7f"
+                                                      "ELF")
+             ? 0755
+             : 0644;
+}
 
 core::Result<core::Fd> tree_of(const JobPlan& plan) {
   sandbox::TreeWriter writer;

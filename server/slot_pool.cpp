@@ -34,8 +34,7 @@ class Readable {
   }
   /// False: it cannot be watched, or close() was called.
   asio::awaitable<bool> wait() {
-    const auto [error] =
-        co_await descriptor_.async_wait(asio::posix::stream_descriptor::wait_read, asio::as_tuple(asio::use_awaitable));
+    const auto [error] = co_await descriptor_.async_wait(asio::posix::stream_descriptor::wait_read, asio::as_tuple(asio::use_awaitable));
     co_return !error;
   }
   void close() {
@@ -50,7 +49,8 @@ class Readable {
 }  // namespace
 
 struct SlotLease::Slot {
-  Slot(asio::io_context& io, std::unique_ptr<SlotPort> p) : index(p->index()), readable(io, p->fd()), port(std::move(p)), reported(io.get_executor()) {}
+  Slot(asio::io_context& io, std::unique_ptr<SlotPort> p)
+      : index(p->index()), readable(io, p->fd()), port(std::move(p)), reported(io.get_executor()) {}
   unsigned index;
   Readable readable;
   std::unique_ptr<SlotPort> port;  // none: dead

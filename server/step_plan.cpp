@@ -27,12 +27,13 @@ void plan_language(JobPlan& plan, const core::JobSpec& spec, const images::Langu
   const auto env = environment_of({&language.env, &spec.env});
   if (!language.compile.empty()) {
     plan.compile_step = 0;
-    plan.steps.push_back({"compile", language.compile, env, "", effective(levels.compile, {&language.compile_limits}, levels.ceiling), {}, false});
+    plan.steps.push_back(
+        {"compile", language.compile, env, "", effective(levels.compile, {&language.compile_limits}, levels.ceiling), {}, false});
   }
   auto command = language.run;
   command.insert(command.end(), spec.args.begin(), spec.args.end());
-  const PlannedStep run{"run", command, env, "", effective(levels.step, {&language.limits, &spec.limits}, levels.ceiling),
-                        spec.stdin_content.bytes, false};
+  const PlannedStep run{
+      "run", command, env, "", effective(levels.step, {&language.limits, &spec.limits}, levels.ceiling), spec.stdin_content.bytes, false};
   if (spec.tests.empty()) plan.steps.push_back(run);
   for (const auto& test : spec.tests) {
     PlannedStep step = run;

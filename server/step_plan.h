@@ -14,7 +14,8 @@ namespace bailiff::server {
 /// What a server's configuration says about limits.
 struct LimitLevels {
   core::Limits step = core::default_limits();     // default of a step or test
-  core::Limits compile = core::default_limits();  // default of a compile step; what a job asks for is about its program, not about its compiler
+  core::Limits compile =
+      core::default_limits();  // default of a compile step; what a job asks for is about its program, not about its compiler
   core::Limits ceiling = core::ceiling_limits();  // nothing runs above it, whatever was accepted under an earlier configuration
 };
 

@@ -7,12 +7,11 @@ namespace bailiff::sandbox {
 namespace {
 
 TEST(CgroupHierarchies, V1WithEveryControllerApart) {
-  const auto found = parse_hierarchies(
-      "30 20 0:26 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
-      "31 20 0:27 / /sys/fs/cgroup/memory rw,nosuid shared:9 - cgroup cgroup rw,memory\n"
-      "32 20 0:28 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n"
-      "33 20 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n",
-      "4:memory:/a/b\n3:pids:/\n2:cpu,cpuacct:/c\n0::/x\n");
+  const auto found = parse_hierarchies("30 20 0:26 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
+                                       "31 20 0:27 / /sys/fs/cgroup/memory rw,nosuid shared:9 - cgroup cgroup rw,memory\n"
+                                       "32 20 0:28 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n"
+                                       "33 20 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n",
+                                       "4:memory:/a/b\n3:pids:/\n2:cpu,cpuacct:/c\n0::/x\n");
   EXPECT_FALSE(found.unified);
   EXPECT_EQ(found.memory, "/sys/fs/cgroup/memory/a/b");
   EXPECT_EQ(found.pids, "/sys/fs/cgroup/pids");
@@ -29,7 +28,8 @@ TEST(CgroupHierarchies, V2) {
 }
 
 TEST(CgroupHierarchies, ContainerWhoseMountIsItsOwnGroup) {
-  const auto found = parse_hierarchies("29 23 0:26 /docker/123 /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n", "5:memory:/docker/123/sub\n");
+  const auto found =
+      parse_hierarchies("29 23 0:26 /docker/123 /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n", "5:memory:/docker/123/sub\n");
   EXPECT_EQ(found.memory, "/sys/fs/cgroup/memory/sub");
 }
 

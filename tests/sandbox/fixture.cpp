@@ -60,7 +60,8 @@ std::int64_t Ran::evidence(const std::string& name) const {
 }
 
 std::ostream& operator<<(std::ostream& out, const HostState& state) {
-  return out << state.descendants << " processes, " << state.fds << " fds, " << state.mounts.size() << " mounts, " << state.cgroups << " cgroups";
+  return out << state.descendants << " processes, " << state.fds << " fds, " << state.mounts.size() << " mounts, " << state.cgroups
+             << " cgroups";
 }
 
 HostState look_at_host() {
@@ -154,8 +155,9 @@ Launcher& SandboxTest::launcher() { return shared->launcher; }
 std::string describe(const Ran& ran) {
   if (!ran.report) return ran.report.error().what;
   const auto& outcome = ran.outcome();
-  return std::string(core::name(outcome.verdict)) + " '" + outcome.message + "' cpu " + std::to_string(outcome.usage.cpu_us) + " us, wall " +
-         std::to_string(outcome.usage.wall_us) + " us, memory " + std::to_string(outcome.usage.memory_peak_bytes) + ", out " + ran.out.substr(0, 300) + ran.err.substr(0, 300);
+  return std::string(core::name(outcome.verdict)) + " '" + outcome.message + "' cpu " + std::to_string(outcome.usage.cpu_us) +
+         " us, wall " + std::to_string(outcome.usage.wall_us) + " us, memory " + std::to_string(outcome.usage.memory_peak_bytes) +
+         ", out " + ran.out.substr(0, 300) + ran.err.substr(0, 300);
 }
 
 namespace {

@@ -43,8 +43,7 @@ TEST_F(SandboxTest, RefusesWhatItWasNotConfiguredFor) {
 pid_t child_of(pid_t parent, unsigned n) {
   std::ifstream children("/proc/" + std::to_string(parent) + "/task/" + std::to_string(parent) + "/children");
   pid_t child = -1;
-  for (unsigned i = 0; i <= n && children >> child; ++i) {
-  }
+  for (unsigned i = 0; i <= n && children >> child; ++i) {}
   return child;
 }
 

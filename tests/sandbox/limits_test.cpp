@@ -9,8 +9,12 @@ namespace {
 using core::Verdict;
 
 TEST_F(SandboxTest, CpuTimeLimit) {
-  for (const auto& words : std::vector<std::vector<std::string>>{{"spin_forever"}, {"spin_blocking_signals"}, {"spin_in_children", "1000"},
-                                                                 {"spin_in_threads", "3"}, {"spin_in_daemon"}, {"fork_bomb"}}) {
+  for (const auto& words : std::vector<std::vector<std::string>>{{"spin_forever"},
+                                                                 {"spin_blocking_signals"},
+                                                                 {"spin_in_children", "1000"},
+                                                                 {"spin_in_threads", "3"},
+                                                                 {"spin_in_daemon"},
+                                                                 {"fork_bomb"}}) {
     auto request = victim(words);
     request.limits.cpu_time_us = 300'000;
     request.limits.wall_time_us = 20'000'000;

@@ -36,8 +36,17 @@ TEST_F(SandboxTest, WhatCannotBeExecuted) {
                       {"no_x_bit", "#!/bin/sh\n", 0644, 126},
                       {"text_without_interpreter", "hello\n", 0755, 126},
                       {"missing_interpreter", "#!/no/such\n", 0755, 127},
-                      {"truncated_elf", std::string("\x7f" "ELF\x02\x01\x01", 7), 0755, 126},
-                      {"foreign_elf", std::string("\x7f" "ELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0\x01\0\0\0", 24) + std::string(100, '\0'), 0755, 126}};
+                      {"truncated_elf",
+                       std::string("\x7f"
+                                   "ELF\x02\x01\x01",
+                                   7),
+                       0755, 126},
+                      {"foreign_elf",
+                       std::string("\x7f"
+                                   "ELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0\x01\0\0\0",
+                                   24) +
+                           std::string(100, '\0'),
+                       0755, 126}};
   for (const auto& row : rows) {
     auto request = victim({});
     request.argv = {std::string("./") + row.name};

@@ -1,4 +1,5 @@
-// Small victim programs, one behaviour each: victim NAME [ARG …]. What it reports on stdout is what it saw; the tests look from outside too.
+// Small victim programs, one behaviour each: victim NAME [ARG …]. What it reports on stdout is what it saw; the tests look from outside
+// too.
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -39,7 +40,9 @@ namespace {
 using Arguments = std::vector<std::string>;
 constexpr std::size_t kMiB = 1 << 20;
 
-std::size_t number(const Arguments& arguments, std::size_t index = 0) { return index < arguments.size() ? std::stoull(arguments[index]) : 0; }
+std::size_t number(const Arguments& arguments, std::size_t index = 0) {
+  return index < arguments.size() ? std::stoull(arguments[index]) : 0;
+}
 
 double cpu_seconds(clockid_t clock) {
   timespec used{};
@@ -48,8 +51,7 @@ double cpu_seconds(clockid_t clock) {
 }
 void spin(clockid_t clock, double seconds) {
   const double end = cpu_seconds(clock) + seconds;
-  while (cpu_seconds(clock) < end) {
-  }
+  while (cpu_seconds(clock) < end) {}
 }
 [[noreturn]] void spin_forever() {
   while (true) asm volatile("");
@@ -220,7 +222,8 @@ int identity() {
   timespec monotonic{};
   clock_gettime(CLOCK_MONOTONIC, &monotonic);
   char cwd[256];
-  std::printf("uid %d gid %d pid %d host %s cwd %s uptime %ld\n", getuid(), getgid(), getpid(), names.nodename, getcwd(cwd, sizeof cwd), monotonic.tv_sec);
+  std::printf("uid %d gid %d pid %d host %s cwd %s uptime %ld\n", getuid(), getgid(), getpid(), names.nodename, getcwd(cwd, sizeof cwd),
+              monotonic.tv_sec);
   return 0;
 }
 
@@ -280,7 +283,8 @@ int make_files(const Arguments& arguments) {
   std::size_t made = 0;
   for (; made < number(arguments); ++made)
     if (open(("/work/f" + std::to_string(made)).c_str(), O_CREAT | O_WRONLY, 0600) < 0 && errno != EMFILE) break;
-    else for (int fd = 3; fd < 8; ++fd) close(fd);
+    else
+      for (int fd = 3; fd < 8; ++fd) close(fd);
   std::printf("%zu %s\n", made, made < number(arguments) ? strerrorname_np(errno) : "all");
   return 0;
 }
@@ -302,38 +306,112 @@ int plant_traps() {
   const int good = open("out/good", O_CREAT | O_WRONLY, 0644);
   (void)!write(good, "good", 4);
   std::string deep = "out";
-  for (int i = 0; i < 40 && mkdir((deep += "/d").c_str(), 0755) == 0; ++i) {
-  }
+  for (int i = 0; i < 40 && mkdir((deep += "/d").c_str(), 0755) == 0; ++i) {}
   return 0;
 }
 
 const std::map<std::string, std::function<int(const Arguments&)>> kVictims = {
     {"exit", [](const Arguments& a) { return static_cast<int>(number(a)); }},
-    {"signal", [](const Arguments& a) { std::signal(static_cast<int>(number(a)), SIG_DFL); raise(static_cast<int>(number(a))); return 99; }},
-    {"spin", [](const Arguments& a) { spin(CLOCK_PROCESS_CPUTIME_ID, static_cast<double>(number(a)) / 1000); return 0; }},
+    {"signal",
+     [](const Arguments& a) {
+       std::signal(static_cast<int>(number(a)), SIG_DFL);
+       raise(static_cast<int>(number(a)));
+       return 99;
+     }},
+    {"spin",
+     [](const Arguments& a) {
+       spin(CLOCK_PROCESS_CPUTIME_ID, static_cast<double>(number(a)) / 1000);
+       return 0;
+     }},
     {"spin_forever", [](const Arguments&) -> int { spin_forever(); }},
-    {"spin_blocking_signals", [](const Arguments&) -> int { sigset_t all; sigfillset(&all); sigprocmask(SIG_SETMASK, &all, nullptr); spin_forever(); }},
+    {"spin_blocking_signals",
+     [](const Arguments&) -> int {
+       sigset_t all;
+       sigfillset(&all);
+       sigprocmask(SIG_SETMASK, &all, nullptr);
+       spin_forever();
+     }},
     {"spin_in_children", spin_in_children},
     {"spin_in_threads", spin_in_threads},
-    {"spin_in_daemon", [](const Arguments&) -> int { if (fork() == 0) { if (fork() == 0) spin_forever(); _exit(0); } while (true) pause(); }},
-    {"sleep", [](const Arguments& a) { usleep(static_cast<useconds_t>(number(a)) * 1000); return 0; }},
-    {"stop", [](const Arguments&) { raise(SIGSTOP); return 0; }},
-    {"read_stdin", [](const Arguments&) { char c; while (read(0, &c, 1) > 0) {} return 0; }},
-    {"cat", [](const Arguments&) { char b[65536]; for (ssize_t n; (n = read(0, b, sizeof b)) > 0;) if (write(1, b, static_cast<std::size_t>(n)) != n) return 5; return 0; }},
-    {"allocate", [](const Arguments& a) { touch(mmap(nullptr, number(a) * kMiB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), number(a) * kMiB); return 0; }},
-    {"reserve", [](const Arguments& a) { return mmap(nullptr, number(a) * kMiB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == MAP_FAILED ? 1 : 0; }},
-    {"allocate_in_children", [](const Arguments& a) { for (std::size_t i = 0; i < number(a); ++i) if (fork() == 0) { touch(std::malloc(kMiB * 8), kMiB * 8); pause(); } usleep(3'000'000); return 0; }},
+    {"spin_in_daemon",
+     [](const Arguments&) -> int {
+       if (fork() == 0) {
+         if (fork() == 0) spin_forever();
+         _exit(0);
+       }
+       while (true) pause();
+     }},
+    {"sleep",
+     [](const Arguments& a) {
+       usleep(static_cast<useconds_t>(number(a)) * 1000);
+       return 0;
+     }},
+    {"stop",
+     [](const Arguments&) {
+       raise(SIGSTOP);
+       return 0;
+     }},
+    {"read_stdin",
+     [](const Arguments&) {
+       char c;
+       while (read(0, &c, 1) > 0) {}
+       return 0;
+     }},
+    {"cat",
+     [](const Arguments&) {
+       char b[65536];
+       for (ssize_t n; (n = read(0, b, sizeof b)) > 0;)
+         if (write(1, b, static_cast<std::size_t>(n)) != n) return 5;
+       return 0;
+     }},
+    {"allocate",
+     [](const Arguments& a) {
+       touch(mmap(nullptr, number(a) * kMiB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), number(a) * kMiB);
+       return 0;
+     }},
+    {"reserve",
+     [](const Arguments& a) {
+       return mmap(nullptr, number(a) * kMiB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == MAP_FAILED ? 1 : 0;
+     }},
+    {"allocate_in_children",
+     [](const Arguments& a) {
+       for (std::size_t i = 0; i < number(a); ++i)
+         if (fork() == 0) {
+           touch(std::malloc(kMiB * 8), kMiB * 8);
+           pause();
+         }
+       usleep(3'000'000);
+       return 0;
+     }},
     {"fill_tmp", [](const Arguments& a) { return fill_file("/tmp/big", number(a) * kMiB); }},
     {"fill_shm", [](const Arguments& a) { return fill_file("/dev/shm/big", number(a) * kMiB); }},
     {"fill_work", [](const Arguments& a) { return fill_file("/work/big", number(a) * kMiB); }},
-    {"fill_memfd", [](const Arguments& a) { const int fd = memfd_create("m", 0); return ftruncate(fd, static_cast<off_t>(number(a) * kMiB)) == 0 ? (touch(mmap(nullptr, number(a) * kMiB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), number(a) * kMiB), 0) : 1; }},
+    {"fill_memfd",
+     [](const Arguments& a) {
+       const int fd = memfd_create("m", 0);
+       return ftruncate(fd, static_cast<off_t>(number(a) * kMiB)) == 0
+                  ? (touch(mmap(nullptr, number(a) * kMiB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), number(a) * kMiB), 0)
+                  : 1;
+     }},
     {"recurse", [](const Arguments&) { return recurse(0); }},
     {"count_forks", [](const Arguments&) { return count_forks(); }},
     {"count_threads", [](const Arguments&) { return count_threads(); }},
     {"fork_bomb", [](const Arguments&) -> int { fork_bomb(); }},
-    {"write_out", [](const Arguments& a) { write_bytes(1, number(a)); return 0; }},
-    {"write_err", [](const Arguments& a) { write_bytes(2, number(a)); return 0; }},
-    {"write_forever", [](const Arguments&) -> int { std::signal(SIGPIPE, SIG_IGN); while (true) write_bytes(1, 65536); }},
+    {"write_out",
+     [](const Arguments& a) {
+       write_bytes(1, number(a));
+       return 0;
+     }},
+    {"write_err",
+     [](const Arguments& a) {
+       write_bytes(2, number(a));
+       return 0;
+     }},
+    {"write_forever",
+     [](const Arguments&) -> int {
+       std::signal(SIGPIPE, SIG_IGN);
+       while (true) write_bytes(1, 65536);
+     }},
     {"daemonize", [](const Arguments&) { return daemonize(); }},
     {"list_fds", [](const Arguments&) { return list_fds(); }},
     {"list_pids", [](const Arguments&) { return list_pids(); }},
@@ -343,11 +421,31 @@ const std::map<std::string, std::function<int(const Arguments&)>> kVictims = {
     {"leave_marks", [](const Arguments&) { return leave_marks(); }},
     {"make_files", make_files},
     {"plant_traps", [](const Arguments&) { return plant_traps(); }},
-    {"environment", [](const Arguments&) { for (char** v = environ; *v != nullptr; ++v) std::puts(*v); return 0; }},
-    {"int80", [](const Arguments&) { long r; asm volatile("int $0x80" : "=a"(r) : "a"(20)); return static_cast<int>(r); }},
+    {"environment",
+     [](const Arguments&) {
+       for (char** v = environ; *v != nullptr; ++v) std::puts(*v);
+       return 0;
+     }},
+    {"int80",
+     [](const Arguments&) {
+       long r;
+       asm volatile("int $0x80" : "=a"(r) : "a"(20));
+       return static_cast<int>(r);
+     }},
     {"x32", [](const Arguments&) { return static_cast<int>(syscall(0x40000000 + SYS_getpid)); }},
-    {"print_file", [](const Arguments& a) { char b[4096]; const int fd = open(a.at(0).c_str(), O_RDONLY); if (fd < 0) return errno; for (ssize_t n; (n = read(fd, b, sizeof b)) > 0;) (void)!write(1, b, static_cast<std::size_t>(n)); return 0; }},
-    {"write_file", [](const Arguments& a) { const int fd = open(a.at(0).c_str(), O_CREAT | O_WRONLY, 0644); return fd >= 0 && write(fd, a.at(1).data(), a.at(1).size()) > 0 ? 0 : 1; }},
+    {"print_file",
+     [](const Arguments& a) {
+       char b[4096];
+       const int fd = open(a.at(0).c_str(), O_RDONLY);
+       if (fd < 0) return errno;
+       for (ssize_t n; (n = read(fd, b, sizeof b)) > 0;) (void)!write(1, b, static_cast<std::size_t>(n));
+       return 0;
+     }},
+    {"write_file",
+     [](const Arguments& a) {
+       const int fd = open(a.at(0).c_str(), O_CREAT | O_WRONLY, 0644);
+       return fd >= 0 && write(fd, a.at(1).data(), a.at(1).size()) > 0 ? 0 : 1;
+     }},
 };
 
 }  // namespace

@@ -56,10 +56,22 @@ TEST(Glob, Matches) {
     const char *pattern, *path;
     bool matches;
   };
-  const Row rows[] = {{"**", "a/b/c", true},      {"out/**", "out/a", true},     {"out/**", "out/a/b", true}, {"out/**", "outer/a", false},
-                      {"*.txt", "a.txt", true},   {"*.txt", "d/a.txt", false},   {"**/*.txt", "a.txt", true}, {"**/*.txt", "d/e/a.txt", true},
-                      {"a/**/z", "a/z", true},    {"a/**/z", "a/b/c/z", true},   {"a/**/z", "a/b/c", false},  {"a/*/z", "a/b/z", true},
-                      {"a/*/z", "a/b/c/z", false}, {"[ab]/x", "b/x", true},      {"a", "a/b", false},         {"", "a", false},
+  const Row rows[] = {{"**", "a/b/c", true},
+                      {"out/**", "out/a", true},
+                      {"out/**", "out/a/b", true},
+                      {"out/**", "outer/a", false},
+                      {"*.txt", "a.txt", true},
+                      {"*.txt", "d/a.txt", false},
+                      {"**/*.txt", "a.txt", true},
+                      {"**/*.txt", "d/e/a.txt", true},
+                      {"a/**/z", "a/z", true},
+                      {"a/**/z", "a/b/c/z", true},
+                      {"a/**/z", "a/b/c", false},
+                      {"a/*/z", "a/b/z", true},
+                      {"a/*/z", "a/b/c/z", false},
+                      {"[ab]/x", "b/x", true},
+                      {"a", "a/b", false},
+                      {"", "a", false},
                       {"**/a/**/a/**/b", "a/a/a/a/a/a/a/a/c", false}};
   for (const auto& row : rows) EXPECT_EQ(glob_matches(row.pattern, row.path), row.matches) << row.pattern << " " << row.path;
 }

@@ -16,7 +16,8 @@ class EnduranceTest : public SystemTest {
     bool operator==(const Counts&) const = default;
   };
   Counts count() {
-    return {processes_below(server_->pid()).size(), cgroups_named("bailiff-system-test").size(), mounts().size(), open_descriptors(server_->pid())};
+    return {processes_below(server_->pid()).size(), cgroups_named("bailiff-system-test").size(), mounts().size(),
+            open_descriptors(server_->pid())};
   }
   /// `number` jobs from as many clients as there are, each waiting for its answer. How many ended otherwise than they should.
   int run_jobs(int number) {
@@ -25,10 +26,12 @@ class EnduranceTest : public SystemTest {
       for (int i = next++; i < number; i = next++) {
         const auto text = std::to_string(i);
         const bool fails = i % 7 == 0;
-        const auto answer = http().post("/v1/jobs", command({"sh", "-c", "echo " + text + " > f; cat f" + (fails ? "; kill -SEGV $$" : "")}), {"Prefer: wait=60"});
+        const auto answer = http().post(
+            "/v1/jobs", command({"sh", "-c", "echo " + text + " > f; cat f" + (fails ? "; kill -SEGV $$" : "")}), {"Prefer: wait=60"});
         const auto job = answer.json();
         const bool finished = answer.status == 200 && job.is_object() && job.value("steps", Json::array()).size() == 1;
-        const bool right = finished && job.at("verdict") == (fails ? "runtime_error" : "ok") && job.at("steps").at(0).at("stdout") == text + "\n";
+        const bool right =
+            finished && job.at("verdict") == (fails ? "runtime_error" : "ok") && job.at("steps").at(0).at("stdout") == text + "\n";
         if (!right) ++wrong;
       }
     };
@@ -45,8 +48,13 @@ TEST_F(EnduranceTest, TwoThousandJobsLeaveTheHostAsItWas) {
   Counts before{}, after{};
   // Connections of the clients' threads close, and slots prepare their next sandbox, a moment after the last answer.
   const auto settled = [&](Counts& counts) {
-    counts = count();
-    return eventually([&]() { return std::exchange(counts, count()) == counts; });
+    constexpr int kEqualInARow = 15;
+    return eventually([&, equal = 0]() mutable {
+      const auto now = count();
+      equal = now == counts ? equal + 1 : 0;
+      counts = now;
+      return equal == kEqualInARow;
+    });
   };
   ASSERT_TRUE(settled(before));
   const auto begin = std::chrono::steady_clock::now();

@@ -79,7 +79,8 @@ std::set<std::string> cgroups_named(const std::string& name) {
   const auto options = fs::directory_options::skip_permission_denied;
   for (fs::recursive_directory_iterator entry("/sys/fs/cgroup", options, error), end; entry != end; entry.increment(error)) {
     if (error) error.clear();
-    else if (entry->is_directory(error) && entry->path().string().find("/" + name) != std::string::npos) found.insert(entry->path().string());
+    else if (entry->is_directory(error) && entry->path().string().find("/" + name) != std::string::npos)
+      found.insert(entry->path().string());
   }
   return found;
 }
@@ -97,7 +98,8 @@ std::set<std::string> mounts() {
 std::size_t open_descriptors(pid_t pid) {
   std::size_t count = 0;
   std::error_code error;
-  for (fs::directory_iterator entry("/proc/" + std::to_string(pid) + "/fd", error), end; !error && entry != end; entry.increment(error)) ++count;
+  for (fs::directory_iterator entry("/proc/" + std::to_string(pid) + "/fd", error), end; !error && entry != end; entry.increment(error))
+    ++count;
   return count;
 }
 

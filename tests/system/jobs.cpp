@@ -11,7 +11,8 @@ namespace {
 class JobTest : public SystemTest {
  protected:
   Json adder(const std::string& verdict_of_second) {
-    auto job = language("cpp", "#include <iostream>\nint main() { int a, b; std::cin >> a >> b; if (a == 7) return 3; std::cout << a + b << '\\n'; }\n");
+    auto job = language(
+        "cpp", "#include <iostream>\nint main() { int a, b; std::cin >> a >> b; if (a == 7) return 3; std::cout << a + b << '\\n'; }\n");
     job["tests"] = {{{"name", "first"}, {"stdin", "1 2\n"}, {"expected", "3\n"}, {"points", 2}},
                     {{"name", "second"}, {"stdin", verdict_of_second == "runtime_error" ? "7 1" : "2 2"}, {"expected", "5"}},
                     {{"name", "third"}, {"stdin", "20 22"}, {"expected", "42"}}};
@@ -48,7 +49,8 @@ TEST_F(JobTest, EveryTestRunsWhereThatIsAskedFor) {
 TEST_F(JobTest, TestsDoNotSeeOneAnothersFiles) {
   ASSERT_NO_FATAL_FAILURE(start());
   auto request = language("python", "import os\nprint(sorted(os.listdir()))\nopen('trace', 'w').write('x')\n");
-  for (int i = 0; i < 6; ++i) request["tests"].push_back({{"name", std::to_string(i)}, {"stdin", ""}, {"expected", "['data.txt', 'main.py']"}});
+  for (int i = 0; i < 6; ++i)
+    request["tests"].push_back({{"name", std::to_string(i)}, {"stdin", ""}, {"expected", "['data.txt', 'main.py']"}});
   request["files"] = {{"data.txt", "x"}};
   const auto job = run(request);
   EXPECT_EQ(job.at("verdict"), "accepted") << job.dump(2);

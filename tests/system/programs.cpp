@@ -18,11 +18,14 @@ struct Program {
 void PrintTo(const Program& program, std::ostream* out) { *out << program.name; }
 
 Program sort_program() {
-  return {"CppSort", "cpp",
+  return {"CppSort",
+          "cpp",
           "#include <algorithm>\n#include <cstdio>\n#include <vector>\n"
           "int main() { std::vector<unsigned> v(1000000); unsigned x = 1; for (auto& e : v) e = x = x * 1664525u + 1013904223u;\n"
           "  std::sort(v.begin(), v.end()); std::printf(\"%d %zu\\n\", std::is_sorted(v.begin(), v.end()), v.size()); }\n",
-          Json::object(), "ok", [](const Json& step, const Json&) {
+          Json::object(),
+          "ok",
+          [](const Json& step, const Json&) {
             EXPECT_EQ(step.at("stdout"), "1 1000000\n");
             EXPECT_GT(step.at("cpu_time_ms"), 5.0);
             EXPECT_LT(step.at("cpu_time_ms"), 5000.0);
@@ -40,7 +43,8 @@ std::vector<Program> ordinary_programs() {
          EXPECT_EQ(step.at("stderr"), "err\n");
          EXPECT_GT(step.at("memory_peak_bytes"), kMiB);
        }},
-      {"Java", "java", "public class Main { public static void main(String[] a) { System.out.println(\"hello from java\"); } }\n", Json::object(), "ok",
+      {"Java", "java", "public class Main { public static void main(String[] a) { System.out.println(\"hello from java\"); } }\n",
+       Json::object(), "ok",
        [](const Json& step, const Json& job) {
          EXPECT_EQ(step.at("stdout"), "hello from java\n");
          EXPECT_GT(step.at("processes_peak"), 1) << "a JVM has threads";
@@ -69,35 +73,52 @@ std::vector<Program> ordinary_programs() {
 
 std::vector<Program> greedy_programs() {
   return {
-      {"InfiniteLoop", "cpp", "int main() { for (volatile int i = 0;;) i = i + 1; }\n", {{"cpu_time_ms", 500}}, "time_limit_exceeded",
+      {"InfiniteLoop",
+       "cpp",
+       "int main() { for (volatile int i = 0;;) i = i + 1; }\n",
+       {{"cpu_time_ms", 500}},
+       "time_limit_exceeded",
        [](const Json& step, const Json&) {
          EXPECT_GE(step.at("cpu_time_ms"), 500.0);
          EXPECT_LT(step.at("cpu_time_ms"), 700.0);
        }},
-      {"Sleeper", "cpp", "#include <unistd.h>\nint main() { for (;;) pause(); }\n", {{"wall_time_ms", 500}}, "wall_time_limit_exceeded",
+      {"Sleeper",
+       "cpp",
+       "#include <unistd.h>\nint main() { for (;;) pause(); }\n",
+       {{"wall_time_ms", 500}},
+       "wall_time_limit_exceeded",
        [](const Json& step, const Json&) {
          EXPECT_GE(step.at("wall_time_ms"), 500.0);
          EXPECT_LT(step.at("wall_time_ms"), 1500.0);
          EXPECT_LT(step.at("cpu_time_ms"), 100.0);
        }},
-      {"MemoryHog", "cpp",
+      {"MemoryHog",
+       "cpp",
        "#include <cstdlib>\n"
-       "int main() { volatile char* p = (char*)malloc(1u << 30); for (unsigned i = 0; i < 1u << 30; i += 4096) p[i] = 1; return p[12288] != 1; }\n",
-       {{"memory_bytes", 64 * kMiB}}, "memory_limit_exceeded",
+       "int main() { volatile char* p = (char*)malloc(1u << 30); for (unsigned i = 0; i < 1u << 30; i += 4096) p[i] = 1; return p[12288] "
+       "!= 1; }\n",
+       {{"memory_bytes", 64 * kMiB}},
+       "memory_limit_exceeded",
        [](const Json& step, const Json&) {
          EXPECT_GT(step.at("memory_peak_bytes"), 60 * kMiB);
          EXPECT_LE(step.at("memory_peak_bytes"), 64 * kMiB);
          EXPECT_GE(step.at("evidence").at("oom_kill"), 1);
        }},
-      {"ForkBomb", "cpp", "#include <unistd.h>\nint main() { for (;;) fork(); }\n",
-       {{"processes", 32}, {"cpu_time_ms", 1000}, {"wall_time_ms", 10'000}}, "time_limit_exceeded",
+      {"ForkBomb",
+       "cpp",
+       "#include <unistd.h>\nint main() { for (;;) fork(); }\n",
+       {{"processes", 32}, {"cpu_time_ms", 1000}, {"wall_time_ms", 10'000}},
+       "time_limit_exceeded",
        [](const Json& step, const Json&) {
          EXPECT_GT(step.at("evidence").at("pids_max_hits"), 0);
          EXPECT_LE(step.at("processes_peak"), 32);
          EXPECT_GE(step.at("processes_peak"), 16);
        }},
-      {"OutputFlood", "cpp", "#include <unistd.h>\nint main() { static char b[65536]; for (char& c : b) c = 'x'; for (;;) write(1, b, sizeof b); }\n",
-       {{"output_bytes", 100'000}}, "output_limit_exceeded",
+      {"OutputFlood",
+       "cpp",
+       "#include <unistd.h>\nint main() { static char b[65536]; for (char& c : b) c = 'x'; for (;;) write(1, b, sizeof b); }\n",
+       {{"output_bytes", 100'000}},
+       "output_limit_exceeded",
        [](const Json& step, const Json&) {
          EXPECT_EQ(step.at("stdout"), std::string(100'000, 'x'));
          EXPECT_EQ(step.at("stdout_truncated"), true);
@@ -119,11 +140,12 @@ TEST_P(ProgramTest, HasTheRightVerdictAndHarmsNobody) {
   ASSERT_NO_FATAL_FAILURE(start());
   if (!has_language(program.language)) GTEST_SKIP() << "missing host capability: language " << program.language;
   // About a second of small allocations, files, processes and arithmetic.
-  const auto neighbour = submit(language("python",
-                                         "import os, subprocess\ntotal = 0\nfor i in range(20):\n  open('f%d' % i, 'w').write('x' * 100000)\n"
-                                         "  total += sum(j * j % 7 for j in range(60000))\n"
-                                         "  total += int(subprocess.check_output(['sh', '-c', 'echo %d' % i]))\nprint(total, len(os.listdir()))\n",
-                                         {{"memory_bytes", 64 * kMiB}}));
+  const auto neighbour =
+      submit(language("python",
+                      "import os, subprocess\ntotal = 0\nfor i in range(20):\n  open('f%d' % i, 'w').write('x' * 100000)\n"
+                      "  total += sum(j * j % 7 for j in range(60000))\n"
+                      "  total += int(subprocess.check_output(['sh', '-c', 'echo %d' % i]))\nprint(total, len(os.listdir()))\n",
+                      {{"memory_bytes", 64 * kMiB}}));
   ASSERT_TRUE(eventually([&]() { return state_of(neighbour) != "queued"; }));
   const auto job = run(language(program.language, program.source, program.limits));
   EXPECT_EQ(job.at("verdict"), program.verdict) << job.dump(2);

@@ -53,8 +53,10 @@ bool eventually(const std::function<bool()>& condition, milliseconds at_most) {
   return true;
 }
 
-ServerProcess::ServerProcess(const std::string& data, const std::string& log, const std::string& cgroup, const std::vector<std::string>& arguments) {
-  std::vector<std::string> all = {BAILIFFD_PATH, "--listen", "127.0.0.1:0", "--data", data, "--cgroup-parent", cgroup, "--languages", LANGUAGES_PATH};
+ServerProcess::ServerProcess(const std::string& data, const std::string& log, const std::string& cgroup,
+                             const std::vector<std::string>& arguments) {
+  std::vector<std::string> all = {BAILIFFD_PATH,     "--listen", "127.0.0.1:0", "--data",      data,
+                                  "--cgroup-parent", cgroup,     "--languages", LANGUAGES_PATH};
   all.insert(all.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
   for (auto& argument : all) argv.push_back(argument.data());

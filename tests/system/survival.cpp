@@ -9,7 +9,9 @@ namespace {
 class SurvivalTest : public SystemTest {
  protected:
   /// A job that prints `text`, after `seconds`.
-  Json slow(const std::string& text, const std::string& seconds) { return command({"sh", "-c", "sleep " + seconds + "; echo " + text}, {{"wall_time_ms", 100'000}}); }
+  Json slow(const std::string& text, const std::string& seconds) {
+    return command({"sh", "-c", "sleep " + seconds + "; echo " + text}, {{"wall_time_ms", 100'000}});
+  }
   std::size_t times_finished(const std::string& id) {
     const auto text = log_text();
     const auto line = "event=\"job finished\" job=" + id + " ";

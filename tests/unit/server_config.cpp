@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <toml++/toml.h>
 #include <filesystem>
 #include <fstream>
-#include <toml++/toml.h>
 
 #include "server/log.h"
 #include "server/privileges.h"
@@ -109,13 +109,16 @@ TEST_F(ConfigTest, AnOpenDoorNeedsAWord) {
     EXPECT_TRUE(load_config({"--listen", address, "--allow-insecure-listen"}, {})) << address;
     EXPECT_TRUE(load_config({"--listen", address}, {"BAILIFF_ALLOW_INSECURE_LISTEN=true"})) << address;
   }
-  for (const char* address : {"127.0.0.1:0", "127.8.9.1:80", "[::1]:80", "localhost:80"}) EXPECT_TRUE(load_config({"--listen", address}, {})) << address;
-  for (const char* address : {"", ":80", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "::1:80", "[127.0.0.1]:80", "example.org:80", "127.0.0.1:8x"})
+  for (const char* address : {"127.0.0.1:0", "127.8.9.1:80", "[::1]:80", "localhost:80"})
+    EXPECT_TRUE(load_config({"--listen", address}, {})) << address;
+  for (const char* address :
+       {"", ":80", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "::1:80", "[127.0.0.1]:80", "example.org:80", "127.0.0.1:8x"})
     EXPECT_NE(failure({"--listen", address}).find("listen: expected ADDRESS:PORT"), std::string::npos) << address;
 }
 
 TEST_F(ConfigTest, WhatIsPrintedIsTomlThatMeansTheSame) {
-  const auto first = load_config({"--slots", "3", "--slot-cpus", "0 1 0-1", "--limits-cpus", "1.5", "--data", "/tmp/a \"quoted\" place"}, {});
+  const auto first =
+      load_config({"--slots", "3", "--slot-cpus", "0 1 0-1", "--limits-cpus", "1.5", "--data", "/tmp/a \"quoted\" place"}, {});
   ASSERT_TRUE(first) << first.error().what;
   const auto text = print_config(first->config);
   EXPECT_NE(text.find("(from: flag --slots)"), std::string::npos);

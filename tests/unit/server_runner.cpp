@@ -53,7 +53,8 @@ class RunnerTest : public ::testing::Test {
   }
   static core::JobSpec with_tests(const std::string& name, int count) {
     auto spec = language(name);
-    for (int i = 0; i < count; ++i) spec.tests.push_back({std::to_string(i), {std::to_string(i), {}}, core::Content{"out" + std::to_string(i), {}}, {}, 1});
+    for (int i = 0; i < count; ++i)
+      spec.tests.push_back({std::to_string(i), {std::to_string(i), {}}, core::Content{"out" + std::to_string(i), {}}, {}, 1});
     return spec;
   }
 
@@ -310,8 +311,7 @@ TEST_F(RunnerTest, RunningJobsAreServedBeforeNewOnes) {
   queue_up(SlotLine::running_job, "running");
   const auto withdrawn = pool_->request(SlotLine::running_job);
   pool_->withdraw(withdrawn);
-  while (io_.poll() > 0) {
-  }
+  while (io_.poll() > 0) {}
   EXPECT_TRUE(order.empty());
   held.reset();
   testing::run_until(io_, [&]() { return order.size() == 2; });
@@ -352,7 +352,8 @@ TEST(StepPlan, DescribesEveryWayToFail) {
 TEST(StepPlan, EnvironmentLayersCoverOneAnother) {
   const core::Environment language = {{"LANG", "de"}, {"A", "1"}}, job = {{"A", "2"}};
   const auto env = environment_of({&language, &job});
-  EXPECT_EQ(env, (std::vector<std::string>{"A=2", "HOME=/tmp", "LANG=de", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}));
+  EXPECT_EQ(env,
+            (std::vector<std::string>{"A=2", "HOME=/tmp", "LANG=de", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}));
 }
 
 }  // namespace

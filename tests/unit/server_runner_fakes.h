@@ -157,8 +157,10 @@ template <class T>
 T wait_for(boost::asio::io_context& io, boost::asio::awaitable<T> work) {
   std::optional<T> answer;
   boost::asio::co_spawn(
-      io, [](boost::asio::awaitable<T> inner, std::optional<T>& out) -> boost::asio::awaitable<void> { out.emplace(co_await std::move(inner)); }(
-              std::move(work), answer),
+      io,
+      [](boost::asio::awaitable<T> inner, std::optional<T>& out) -> boost::asio::awaitable<void> {
+        out.emplace(co_await std::move(inner));
+      }(std::move(work), answer),
       boost::asio::detached);
   run_until(io, [&]() { return answer.has_value(); });
   return std::move(*answer);
@@ -171,9 +173,11 @@ inline images::Catalogue small_catalogue() {
   fs::create_directories(directory);
   std::ofstream(directory / "int.toml") << "name = \"int\"\ntitle = \"I\"\nsource_file = \"main.int\"\nrun = [\"int\", \"main.int\"]\n"
                                            "version_command = [\"int\"]\nhello = \"x\"\n[limits]\nopen_files = 77\n";
-  std::ofstream(directory / "comp.toml") << "name = \"comp\"\ntitle = \"C\"\nsource_file = \"main.comp\"\ncompile = [\"compile\"]\nrun = [\"./main\"]\n"
-                                            "version_command = [\"compile\"]\nhello = \"x\"\n";
-  auto catalogue = images::Catalogue::load(directory.string(), {{"host", "sha256:00", "host", ""}}, [](const auto&) { return std::string("1"); });
+  std::ofstream(directory / "comp.toml")
+      << "name = \"comp\"\ntitle = \"C\"\nsource_file = \"main.comp\"\ncompile = [\"compile\"]\nrun = [\"./main\"]\n"
+         "version_command = [\"compile\"]\nhello = \"x\"\n";
+  auto catalogue =
+      images::Catalogue::load(directory.string(), {{"host", "sha256:00", "host", ""}}, [](const auto&) { return std::string("1"); });
   fs::remove_all(directory);
   if (!catalogue) throw std::runtime_error(catalogue.error().what);
   return std::move(*catalogue);

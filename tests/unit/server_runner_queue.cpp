@@ -10,11 +10,11 @@ namespace {
 
 using core::JobState;
 using core::Verdict;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
 using testing::FakeSlots;
 using testing::Report;
 using testing::report_of;
-using std::chrono::milliseconds;
-using std::chrono::steady_clock;
 
 class QueueTest : public ::testing::Test {
  protected:
