@@ -149,8 +149,9 @@ class LauncherProcess {
   }
 
   bool replace(unsigned index, int status) {
-    log_line("slot " + std::to_string(index) + " ended, wait status " + std::to_string(status) + "; starting a new one");
     slots_[index].pid = -1;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return true;  // its caller closed it and wants no other
+    log_line("slot " + std::to_string(index) + " ended, wait status " + std::to_string(status) + "; starting a new one");
     if (std::chrono::steady_clock::now() - slots_[index].started < kRestartPause)
       (void)usleep(static_cast<useconds_t>(kRestartPause.count()) * 1000);
     const auto started = start_slot(index);
