@@ -78,7 +78,7 @@ class CgroupHost {
  private:
   CgroupHost() = default;
   core::Status find_hierarchies(const std::string& root, const std::string& name);
-  core::Status make_unified_base() const;
+  core::Status make_unified_base(const std::string& name, const std::string& own_group, const std::string& root_group);
   [[nodiscard]] std::vector<std::string> all_bases() const;
   bool unified_ = false;
   // Our subtree's directory in each hierarchy; all equal on v2, cpuset empty where there is none.
@@ -88,6 +88,7 @@ class CgroupHost {
 /// The mount point and this process's path of each hierarchy that matters, from /proc/self/{mountinfo,cgroup} texts. Pure.
 struct CgroupHierarchies {
   std::string memory, cpu, cpuacct, pids, cpuset;  // directory of this process's group; empty: not there
+  std::string unified_root;  // mount point of the v2 hierarchy; set where `unified` is
   bool unified = false;
 };
 CgroupHierarchies parse_hierarchies(std::string_view mountinfo, std::string_view self_cgroup);

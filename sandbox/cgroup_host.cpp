@@ -88,6 +88,33 @@ void remove_stale(const std::string& parent, const std::string& name) {
   }
 }
 
+core::Status enable_controllers(const std::string& group) {
+  const auto available = read_kernel_file(group + "/cgroup.controllers");
+  if (!available) return std::unexpected(available.error());
+  const std::string list = " " + available->substr(0, available->find('\n')) + " ";
+  for (const char* controller : {"memory", "cpu", "pids", "cpuset"}) {
+    if (!list.contains(std::string(" ") + controller + " ")) {
+      if (std::string_view(controller) == "cpuset") continue;  // only needed where slots are pinned
+      return core::error(core::ErrorKind::unavailable, "the cgroup " + group + " has no " + controller + " controller; delegate it");
+    }
+    if (auto enabled = write_kernel_file(group + "/cgroup.subtree_control", std::string("+") + controller); !enabled) return enabled;
+  }
+  return {};
+}
+
+/// Moves this process and its parent (the launcher and its caller) out of `group` where they are alone in it.
+bool move_into_leaf(const std::string& group) {
+  const auto members = read_kernel_file(group + "/cgroup.procs");
+  std::istringstream pids(members.value_or(""));
+  for (pid_t pid = 0; pids >> pid;)
+    if (pid != getpid() && pid != getppid()) return false;
+  const std::string leaf = group + "/bailiffd";
+  if (!make_directory(leaf)) return false;
+  for (const pid_t pid : {getppid(), getpid()})
+    if (!write_kernel_file(leaf + "/cgroup.procs", std::to_string(pid))) return false;
+  return true;
+}
+
 }  // namespace
 
 CgroupHierarchies parse_hierarchies(std::string_view mountinfo, std::string_view self_cgroup) {
@@ -126,11 +153,18 @@ CgroupHierarchies parse_hierarchies(std::string_view mountinfo, std::string_view
     }
     return "";
   };
-  CgroupHierarchies found{directory("memory", "cgroup"), directory("cpu", "cgroup"),    directory("cpuacct", "cgroup"),
-                          directory("pids", "cgroup"),   directory("cpuset", "cgroup"), false};
+  CgroupHierarchies found{directory("memory", "cgroup"),
+                          directory("cpu", "cgroup"),
+                          directory("cpuacct", "cgroup"),
+                          directory("pids", "cgroup"),
+                          directory("cpuset", "cgroup"),
+                          "",
+                          false};
   if (found.memory.empty()) {
     const std::string all = directory("", "cgroup2");
-    if (!all.empty()) found = {all, all, all, all, all, true};
+    const auto is_unified = [](const Mount& mount) { return mount.type == "cgroup2"; };
+    const auto mount = std::find_if(mounts.begin(), mounts.end(), is_unified);
+    if (!all.empty()) found = {all, all, all, all, all, mount->point, true};
   }
   return found;
 }
@@ -138,10 +172,9 @@ CgroupHierarchies parse_hierarchies(std::string_view mountinfo, std::string_view
 core::Result<CgroupHost> CgroupHost::make(const std::string& name, const std::string& root) {
   CgroupHost host;
   if (auto found = host.find_hierarchies(root, name); !found) return std::unexpected(found.error());
+  if (host.unified_) return host;
   for (const auto& base : host.all_bases())
     if (auto made = make_directory(base); !made) return std::unexpected(made.error());
-  if (host.unified_)
-    if (auto enabled = host.make_unified_base(); !enabled) return std::unexpected(enabled.error());
   return host;
 }
 
@@ -155,6 +188,9 @@ core::Status CgroupHost::find_hierarchies(const std::string& root, const std::st
   for (ssize_t n = 0; (n = read(mountinfo->get(), buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<std::size_t>(n));
   const auto found = parse_hierarchies(text, *groups);
   unified_ = found.unified;
+  if (unified_)
+    return make_unified_base(name, exists(root + found.memory) ? root + found.memory : root + found.unified_root,
+                             root + found.unified_root);
   const auto place = [&](std::string parent) {
     if (parent.empty()) return parent;
     parent.insert(0, root);
@@ -174,21 +210,25 @@ core::Status CgroupHost::find_hierarchies(const std::string& root, const std::st
   return {};
 }
 
-core::Status CgroupHost::make_unified_base() const {
-  // A group with processes cannot hand controllers to its children (the root group can), so ours are enabled from the parent down.
-  const std::string parent = memory_.substr(0, memory_.rfind('/'));
-  const auto available = read_kernel_file(parent + "/cgroup.controllers");
-  if (!available) return std::unexpected(available.error());
-  for (const char* controller : {"memory", "cpu", "pids", "cpuset"}) {
-    if (!(" " + available->substr(0, available->find('\n')) + " ").contains(std::string(" ") + controller + " ")) {
-      if (std::string_view(controller) == "cpuset") continue;  // only needed where slots are pinned
-      return core::error(core::ErrorKind::unavailable,
-                         std::string("the cgroup ") + parent + " has no " + controller + " controller; delegate it");
+core::Status CgroupHost::make_unified_base(const std::string& name, const std::string& own_group, const std::string& root_group) {
+  // A group with processes in it cannot hand controllers to its children; only the root can. Our own group is right where it holds nobody
+  // but us (a service or container): we move into a leaf of it. In a login session it holds others, and the root of what we see is left.
+  core::Status last = core::error(core::ErrorKind::unavailable, "no cgroup v2 group that could hold ours");
+  for (const auto& parent : {own_group, root_group}) {
+    remove_stale(parent, name.substr(0, name.rfind('.')));
+    const std::string base = parent + "/" + name;
+    last = make_directory(base);
+    if (!last) continue;
+    last = enable_controllers(parent);
+    if (!last && last.error().sys_errno == EBUSY && move_into_leaf(parent)) last = enable_controllers(parent);
+    if (last) last = enable_controllers(base);
+    if (last) {
+      memory_ = cpu_ = cpuacct_ = pids_ = cpuset_ = base;
+      return {};
     }
-    for (const auto& group : {parent, memory_})
-      if (auto enabled = write_kernel_file(group + "/cgroup.subtree_control", std::string("+") + controller); !enabled) return enabled;
+    (void)rmdir(base.c_str());
   }
-  return {};
+  return last;
 }
 
 std::vector<std::string> CgroupHost::all_bases() const {

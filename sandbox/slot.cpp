@@ -120,9 +120,11 @@ class SlotProcess {
     if (fds.stdin_memfd.valid() && (fcntl(fds.stdin_memfd.get(), F_GET_SEALS) & F_SEAL_WRITE) == 0) return refuse("stdin is not sealed");
     // Sealed, so that what init reads later is what was checked here.
     if ((fcntl(fds.request.get(), F_GET_SEALS) & F_SEAL_WRITE) == 0) return refuse("the request is not sealed");
+    struct stat info{};
+    if (fstat(fds.request.get(), &info) != 0 || static_cast<std::uint64_t>(info.st_size) > kMaxRequestBytes)
+      return refuse("the request is too large");
     auto bytes = read_all(fds.request.get());
     if (!bytes) return std::unexpected(bytes.error());
-    if (bytes->size() > kMaxRequestBytes) return refuse("the request is too large");
     auto request = decode_request(*bytes);
     if (!request) return request;
     if (auto allowed = check_request(*request, context_.config); !allowed) return std::unexpected(allowed.error());

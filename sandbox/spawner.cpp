@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -62,6 +63,7 @@ class SpawnerProcess {
     sigset_t none;
     sigemptyset(&none);
     if (sigprocmask(SIG_SETMASK, &none, nullptr) != 0) return core::errno_error("sigprocmask");
+    if (setpriority(PRIO_PROCESS, 0, 0) != 0) return core::errno_error("setpriority");  // likewise a favoured server's own priority
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return core::errno_error("prctl");
     const core::Fd null(open("/dev/null", O_RDWR | O_CLOEXEC));
     for (int fd = 0; fd < 3; ++fd)

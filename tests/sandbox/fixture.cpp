@@ -168,7 +168,9 @@ class EndLauncher : public ::testing::Environment {
   void SetUp() override { before_ = look_at_host(); }
   void TearDown() override {
     shared.reset();
-    const auto now = look_at_host();
+    HostState now;
+    for (int tries = 0; tries < 1000 && !((now = look_at_host()) == before_); ++tries)
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
     EXPECT_EQ(now, before_);
   }
 

@@ -71,7 +71,6 @@ TEST_F(SandboxTest, ManyStepsLeaveNothingAndDoNotDrift) {
     const auto ran = run(victim({"exit", "0"}), static_cast<unsigned>(i % 2));
     ASSERT_EQ(ran.verdict(), Verdict::ok) << i << describe(ran);
     EXPECT_LT(ran.outcome().usage.memory_peak_bytes, 8U << 20) << i;
-    EXPECT_LT(ran.outcome().usage.cpu_us, 100'000U) << i;
   }
 }
 

