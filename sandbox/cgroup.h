@@ -5,7 +5,8 @@
 // prepared while the current one runs without touching its counters.
 //  v1: the station's groups are made once and stay; its spawner is a member of them, so children are born inside and nobody waits for an
 //      attach (the first attach after idleness waits for an RCU grace period, 5-15 ms). Figures of a step are differences from its start
-//      (CPU, memory), with the peak reset. Only the pids group is new for each step, for its peak cannot be reset.
+//      (CPU, memory), with the peak reset. The peak of a pids group cannot be reset, so the spawner moves to a new one after a step that
+//      had more than one process.
 //  v2: every step gets a new group, and its init is born there by CLONE_INTO_CGROUP.
 // Sources: Documentation/admin-guide/cgroup-v1/{memory,cpuacct,pids}.rst, cgroup-v2.rst.
 #include <sys/types.h>
@@ -44,9 +45,8 @@ class Station {
   virtual core::Status prepare() = 0;
   /// Directory of the group that the next init is to be cloned into; -1 where it is born there anyway.
   [[nodiscard]] virtual int clone_into() const = 0;
-  /// File to write the new init's pid to, for what it is not born into; -1 where there is nothing.
-  [[nodiscard]] virtual int attach_file() const = 0;
-  /// Sets the limits and takes the baselines, right before the program starts; what is charged already is not the program's.
+  /// Sets the limits and takes the baselines: what is charged already is not the program's. Called when the sandbox is prepared, and again
+  /// where the request then has other limits.
   virtual core::Status begin(const CgroupLimits& limits) = 0;
   virtual core::Result<std::uint64_t> cpu_ns() = 0;
   virtual core::Result<CgroupUsage> usage() = 0;

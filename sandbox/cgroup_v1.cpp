@@ -22,33 +22,26 @@ class StationV1 final : public Station {
   ~StationV1() override { (void)end(); }
 
   core::Status adopt_spawner(pid_t spawner) override {
-    for (const auto* group : {&memory_, &cpu_, &cpuacct_, &pids_, &cpuset_}) {
+    spawner_ = spawner;
+    for (const auto* group : {&memory_, &cpu_, &cpuacct_, &cpuset_}) {
       if (group->empty()) continue;
       if (auto attached = write_kernel_file(*group + "/cgroup.procs", std::to_string(spawner)); !attached) return attached;
     }
+    if (auto renewed = renew_pids_group(); !renewed) return renewed;
     return open_files();
   }
 
-  core::Status prepare() override {
-    step_ = pids_ + "/step";
-    if (mkdir(step_.c_str(), 0755) != 0) return core::errno_error("mkdir " + step_);
-    auto file = open_kernel_file(step_ + "/cgroup.procs", O_WRONLY);
-    if (!file) return std::unexpected(file.error());
-    attach_ = std::move(*file);
-    return {};
-  }
-
+  core::Status prepare() override { return {}; }
   int clone_into() const override { return -1; }
-  int attach_file() const override { return attach_.get(); }
 
   core::Status begin(const CgroupLimits& limits) override {
-    if (auto set = write_kernel_file(step_ + "/pids.max", std::to_string(limits.processes + 1)); !set) return set;
+    if (auto set = set_processes(limits.processes + kOwnProcesses); !set) return set;
     if (auto set = set_cpus(limits.cpus_milli); !set) return set;
     auto used = read_kernel_number(usage_fd_.get());
     if (!used) return std::unexpected(used.error());
     memory_base_ = *used;
     if (auto set = set_memory(memory_base_ + limits.memory_bytes); !set) return set;
-    if (auto reset = write_kernel_file(memory_ + "/memory.max_usage_in_bytes", "0"); !reset) return reset;
+    if (auto reset = write_kernel_file(peak_fd_.get(), "0"); !reset) return reset;
     auto now = read_counters();
     if (!now) return std::unexpected(now.error());
     base_ = *now;
@@ -69,17 +62,18 @@ class StationV1 final : public Station {
     now->system_ns -= base_.system_ns;
     now->oom_kills -= base_.oom_kills;
     now->throttled_ns -= base_.throttled_ns;
-    auto peak = read_kernel_file(memory_ + "/memory.max_usage_in_bytes");
-    auto stat = read_kernel_file(memory_ + "/memory.stat");
+    now->pids_max_hits -= base_.pids_max_hits;
+    const auto peak = read_kernel_number(peak_fd_.get());
+    const auto stat = read_kernel_file(memory_stat_fd_.get());
     if (!peak || !stat) return std::unexpected(peak ? stat.error() : peak.error());
-    const std::uint64_t peak_bytes = std::stoull(*peak);
-    now->memory_peak_bytes = peak_bytes > memory_base_ ? peak_bytes - memory_base_ : 0;
+    now->memory_peak_bytes = *peak > memory_base_ ? *peak - memory_base_ : 0;
     now->memory_anon_bytes = keyed_number(*stat, "rss");
     now->memory_file_bytes = keyed_number(*stat, "cache");
-    if (auto events = read_kernel_file(step_ + "/pids.events")) now->pids_max_hits = keyed_number(*events, "max");
-    if (auto processes = read_kernel_file(step_ + "/pids.peak")) {  // since Linux 6.10
-      const std::uint64_t all = std::stoull(*processes);
-      now->processes_peak = all > 1 ? all - 1 : 1;  // without our init
+    if (pids_peak_fd_.valid()) {
+      const auto processes = read_kernel_number(pids_peak_fd_.get());
+      if (!processes) return std::unexpected(processes.error());
+      now->processes_peak = std::max(*processes, kOwnProcesses + 1) - kOwnProcesses;
+      pids_group_used_ = now->processes_peak > 1;
     }
     return now;
   }
@@ -94,11 +88,9 @@ class StationV1 final : public Station {
   }
 
   core::Status end() override {
-    attach_.reset();
-    if (!step_.empty()) {
-      if (rmdir(step_.c_str()) != 0 && errno != ENOENT) return core::errno_error("rmdir " + step_);
-      step_.clear();
-    }
+    // The peak cannot be reset, so a group in which it says more than the next program's first process would is given up.
+    if (pids_group_used_)
+      if (auto renewed = renew_pids_group(); !renewed) return renewed;
     // What is charged now belongs to no program. A little may stay: the next step's figures are differences. Much of it would
     // be memory that the next program could reclaim for itself beyond its limit, so it is given back.
     const auto used = usage_fd_.valid() ? read_kernel_number(usage_fd_.get()) : core::Result<std::uint64_t>(0);
@@ -108,26 +100,62 @@ class StationV1 final : public Station {
   }
 
  private:
+  static core::Status open_into(core::Fd& into, const std::string& path, int flags) {
+    auto fd = open_kernel_file(path, flags);
+    if (!fd) return std::unexpected(fd.error());
+    into = std::move(*fd);
+    return {};
+  }
+
   core::Status open_files() {
-    const auto open_into = [](core::Fd& into, const std::string& path) -> core::Status {
-      auto fd = open_kernel_file(path, O_RDONLY);
-      if (!fd) return std::unexpected(fd.error());
-      into = std::move(*fd);
-      return {};
+    struct File {
+      core::Fd* into;
+      std::string path;
+      int flags;
     };
-    if (auto opened = open_into(cpu_fd_, cpuacct_ + "/cpuacct.usage"); !opened) return opened;
-    if (auto opened = open_into(user_fd_, cpuacct_ + "/cpuacct.usage_user"); !opened) return opened;
-    if (auto opened = open_into(system_fd_, cpuacct_ + "/cpuacct.usage_sys"); !opened) return opened;
-    if (auto opened = open_into(usage_fd_, memory_ + "/memory.usage_in_bytes"); !opened) return opened;
-    if (auto opened = open_into(cpu_stat_fd_, cpu_ + "/cpu.stat"); !opened) return opened;
-    if (auto opened = open_into(oom_control_fd_, memory_ + "/memory.oom_control"); !opened) return opened;
+    const File files[] = {{&cpu_fd_, cpuacct_ + "/cpuacct.usage", O_RDONLY},
+                          {&user_fd_, cpuacct_ + "/cpuacct.usage_user", O_RDONLY},
+                          {&system_fd_, cpuacct_ + "/cpuacct.usage_sys", O_RDONLY},
+                          {&cpu_stat_fd_, cpu_ + "/cpu.stat", O_RDONLY},
+                          {&usage_fd_, memory_ + "/memory.usage_in_bytes", O_RDONLY},
+                          {&peak_fd_, memory_ + "/memory.max_usage_in_bytes", O_RDWR},
+                          {&memory_stat_fd_, memory_ + "/memory.stat", O_RDONLY},
+                          {&limit_fd_, memory_ + "/memory.limit_in_bytes", O_WRONLY},
+                          {&oom_control_fd_, memory_ + "/memory.oom_control", O_RDONLY}};
+    for (const auto& file : files)
+      if (auto opened = open_into(*file.into, file.path, file.flags); !opened) return opened;
+    if (const std::string with_swap = memory_ + "/memory.memsw.limit_in_bytes"; access(with_swap.c_str(), F_OK) == 0) {
+      if (auto opened = open_into(swap_limit_fd_, with_swap, O_WRONLY); !opened) return opened;
+    } else if (auto set = write_kernel_file(memory_ + "/memory.swappiness", "0"); !set) {
+      return set;
+    }
     oom_fd_ = core::Fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!oom_fd_.valid()) return core::errno_error("eventfd");
-    swap_accounted_ = access((memory_ + "/memory.memsw.limit_in_bytes").c_str(), F_OK) == 0;
-    if (!swap_accounted_)
-      if (auto set = write_kernel_file(memory_ + "/memory.swappiness", "0"); !set) return set;
     return write_kernel_file(memory_ + "/cgroup.event_control",
                              std::to_string(oom_fd_.get()) + " " + std::to_string(oom_control_fd_.get()));
+  }
+
+  /// A new pids group with nobody but the spawner in it. What it clones is born there.
+  core::Status renew_pids_group() {
+    const std::string former = pids_group_.empty() ? "" : pids_group_;
+    pids_group_ = pids_ + "/" + std::to_string(++pids_groups_);
+    if (mkdir(pids_group_.c_str(), 0755) != 0) return core::errno_error("mkdir " + pids_group_);
+    if (auto moved = write_kernel_file(pids_group_ + "/cgroup.procs", std::to_string(spawner_)); !moved) return moved;
+    if (!former.empty() && rmdir(former.c_str()) != 0 && errno != ENOENT) return core::errno_error("rmdir " + former);
+    if (auto opened = open_into(pids_max_fd_, pids_group_ + "/pids.max", O_WRONLY); !opened) return opened;
+    if (auto opened = open_into(pids_events_fd_, pids_group_ + "/pids.events", O_RDONLY); !opened) return opened;
+    if (const std::string peak = pids_group_ + "/pids.peak"; access(peak.c_str(), F_OK) == 0)  // since Linux 6.10
+      if (auto opened = open_into(pids_peak_fd_, peak, O_RDONLY); !opened) return opened;
+    set_processes_ = 0;
+    pids_group_used_ = false;
+    return {};
+  }
+
+  core::Status set_processes(std::uint64_t processes) {
+    if (processes == set_processes_) return {};
+    if (auto set = write_kernel_file(pids_max_fd_.get(), std::to_string(processes)); !set) return set;
+    set_processes_ = processes;
+    return {};
   }
 
   core::Status set_cpus(std::uint64_t cpus_milli) {
@@ -144,10 +172,10 @@ class StationV1 final : public Station {
   core::Status set_memory(std::uint64_t bytes) {
     if (bytes == set_memory_bytes_) return {};
     // memory+swap may never be below memory, so the order depends on the direction; equal limits mean no swap.
-    std::vector<std::string> files = {memory_ + "/memory.memsw.limit_in_bytes", memory_ + "/memory.limit_in_bytes"};
-    if (!swap_accounted_) files.erase(files.begin());
+    std::vector<int> files = {swap_limit_fd_.get(), limit_fd_.get()};
+    if (!swap_limit_fd_.valid()) files.erase(files.begin());
     if (bytes < set_memory_bytes_ && files.size() == 2) std::swap(files[0], files[1]);
-    for (const auto& file : files)
+    for (const int file : files)
       if (auto set = write_kernel_file(file, std::to_string(bytes)); !set) return set;
     set_memory_bytes_ = bytes;
     return {};
@@ -158,22 +186,29 @@ class StationV1 final : public Station {
     CgroupUsage counters;
     const auto total = read_kernel_number(cpu_fd_.get()), user = read_kernel_number(user_fd_.get()),
                system = read_kernel_number(system_fd_.get());
-    const auto control = read_kernel_file(oom_control_fd_.get()), cpu = read_kernel_file(cpu_stat_fd_.get());
+    const auto control = read_kernel_file(oom_control_fd_.get()), cpu = read_kernel_file(cpu_stat_fd_.get()),
+               pids = read_kernel_file(pids_events_fd_.get());
     if (!total || !user || !system) return core::error(core::ErrorKind::internal, "cpuacct could not be read");
-    if (!control || !cpu) return core::error(core::ErrorKind::internal, "memory.oom_control or cpu.stat could not be read");
+    if (!control || !cpu || !pids)
+      return core::error(core::ErrorKind::internal, "memory.oom_control, cpu.stat or pids.events could not be read");
     counters.cpu_ns = *total;
     counters.user_ns = *user;
     counters.system_ns = *system;
     counters.oom_kills = keyed_number(*control, "oom_kill");
     counters.throttled_ns = keyed_number(*cpu, "throttled_time");
+    counters.pids_max_hits = keyed_number(*pids, "max");
     return counters;
   }
 
-  std::string memory_, cpu_, cpuacct_, pids_, cpuset_, step_;
-  core::Fd attach_, cpu_fd_, user_fd_, system_fd_, usage_fd_, cpu_stat_fd_, oom_control_fd_, oom_fd_;
+  static constexpr std::uint64_t kOwnProcesses = 2;  // spawner and init
+
+  std::string memory_, cpu_, cpuacct_, pids_, cpuset_, pids_group_;
+  core::Fd cpu_fd_, user_fd_, system_fd_, cpu_stat_fd_, usage_fd_, peak_fd_, memory_stat_fd_, limit_fd_, swap_limit_fd_, oom_control_fd_,
+      oom_fd_, pids_max_fd_, pids_events_fd_, pids_peak_fd_;
   CgroupUsage base_;
-  std::uint64_t memory_base_ = 0, set_cpus_milli_ = 0, set_memory_bytes_ = UINT64_MAX;
-  bool swap_accounted_ = false;
+  pid_t spawner_ = -1;
+  std::uint64_t memory_base_ = 0, set_cpus_milli_ = 0, set_memory_bytes_ = UINT64_MAX, set_processes_ = 0, pids_groups_ = 0;
+  bool pids_group_used_ = false;
 };
 
 }  // namespace

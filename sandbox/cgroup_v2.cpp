@@ -38,7 +38,6 @@ class StationV2 final : public Station {
   }
 
   int clone_into() const override { return directory_.get(); }
-  int attach_file() const override { return -1; }
 
   core::Status begin(const CgroupLimits& limits) override {
     const long host_cpus = sysconf(_SC_NPROCESSORS_ONLN);

@@ -45,13 +45,22 @@ core::Error gone(const char* who) { return {core::ErrorKind::unavailable, std::s
 core::Status Slot::start(const StepRequest& request) {
   if (!request.stdout_fd.valid() || !request.stderr_fd.valid() || request.trees.size() > kMaxTrees)
     return core::error(core::ErrorKind::invalid, "a step needs both output memfds and at most kMaxTrees trees");
-  auto encoded = sealed_memfd(encode_request(request));
-  if (!encoded) return std::unexpected(encoded.error());
-  std::vector<int> fds = {encoded->get(), request.stdout_fd.get(), request.stderr_fd.get()};
+  std::string message = {kRunMessage, kInlineRequest, static_cast<char>(request.stdin_fd.valid())};
+  const std::string encoded = encode_request(request);
+  std::vector<int> fds = {request.stdout_fd.get(), request.stderr_fd.get()};
+  core::Fd large;
+  if (encoded.size() <= kMaxInlineRequestBytes) {
+    message += encoded;
+  } else {
+    auto sealed = sealed_memfd(encoded);
+    if (!sealed) return std::unexpected(sealed.error());
+    large = std::move(*sealed);
+    message[1] = kMemfdRequest;
+    fds.push_back(large.get());
+  }
   if (request.stdin_fd.valid()) fds.push_back(request.stdin_fd.get());
   for (const auto& tree : request.trees) fds.push_back(tree.get());
-  const char header[] = {kRunMessage, static_cast<char>(request.stdin_fd.valid())};
-  return send_message(socket_.get(), {header, sizeof header}, fds);
+  return send_message(socket_.get(), message, fds);
 }
 
 core::Status Slot::cancel() { return send_message(socket_.get(), {&kCancelMessage, 1}); }

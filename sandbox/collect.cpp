@@ -129,9 +129,9 @@ class Collector {
   bool truncated_ = false;
 };
 
-[[noreturn]] void collector_process(const std::string& directory, const std::vector<std::string>& globs, std::uint64_t max_bytes,
-                                    std::uint32_t owner, core::Fd out) {
-  const core::Fd root(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+[[noreturn]] void collector_process(int directory, const std::vector<std::string>& globs, std::uint64_t max_bytes, std::uint32_t owner,
+                                    core::Fd out) {
+  const core::Fd root(openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   const bool confined = root.valid() && setgroups(0, nullptr) == 0 && setresgid(owner, owner, owner) == 0 &&
                         setresuid(owner, owner, owner) == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
                         prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 && setuid(0) != 0;
@@ -141,8 +141,7 @@ class Collector {
 
 }  // namespace
 
-core::Result<Collected> collect(const std::string& directory, const std::vector<std::string>& globs, std::uint64_t max_bytes,
-                                std::uint32_t owner) {
+core::Result<Collected> collect(int directory, const std::vector<std::string>& globs, std::uint64_t max_bytes, std::uint32_t owner) {
   auto out = output_memfd();
   if (!out) return std::unexpected(out.error());
   core::Fd copy(fcntl(out->get(), F_DUPFD_CLOEXEC, 0));

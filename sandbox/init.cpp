@@ -3,41 +3,53 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <linux/close_range.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
-#include <sys/fsuid.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
+#include <cstdio>
 
-#include "sandbox/message.h"
+#include "sandbox/kernel_file.h"
 #include "sandbox/program.h"
-#include "sandbox/socket.h"
-#include "sandbox/unpack.h"
 
 namespace bailiff::sandbox {
 namespace {
 
-constexpr std::array kStepNames = {"none",           "waiting for id maps",
-                                   "unshare",        "ids",
-                                   "death signal",   "capabilities",
-                                   "mount /proc",    "mask /proc",
-                                   "mount /tmp",     "mount /dev/shm",
-                                   "mount /dev/pts", "loopback",
-                                   "hostname",       "receive",
-                                   "request",        "resize tmpfs",
-                                   "unpack",         "fork",
-                                   "setsid",         "stdio",
-                                   "rlimits",        "working directory",
-                                   "no_new_privs",   "seccomp"};
+constexpr std::array kStepNames = {"none",
+                                   "waiting for id maps",
+                                   "unshare",
+                                   "ids",
+                                   "death signal",
+                                   "capabilities",
+                                   "mount /proc",
+                                   "mask /proc",
+                                   "mount /work",
+                                   "mount /tmp",
+                                   "mount /dev/shm",
+                                   "mount /dev/pts",
+                                   "loopback",
+                                   "hostname",
+                                   "fork",
+                                   "setsid",
+                                   "stdio",
+                                   "ids of the program",
+                                   "no_new_privs",
+                                   "seccomp",
+                                   "receive",
+                                   "request",
+                                   "unpack",
+                                   "rlimits",
+                                   "working directory"};
 
 // Files of /proc that tell of the host. Shown empty; what a kernel does not have is not there to be shown.
 constexpr std::array kMaskedFiles = {"/proc/cmdline",
@@ -53,43 +65,45 @@ constexpr std::array kMaskedFiles = {"/proc/cmdline",
                                      "/proc/sys/kernel/core_pattern"};
 constexpr const char* kBootId = "/proc/sys/kernel/random/boot_id";
 
+constexpr std::uint64_t kSecondNs = 1'000'000'000;
 constexpr unsigned long kTmpfsFlags = MS_NOSUID | MS_NODEV;
 
-std::string tmpfs_options(const core::Limits& limits) {
-  return "size=" + std::to_string(limits.workspace_bytes) + ",nr_inodes=" + std::to_string(limits.workspace_inodes) + ",mode=1777";
+// The stack of the program's process until exec, where it shares init's memory. Untouched pages of it cost nothing.
+constexpr std::size_t kProgramStackBytes = 512 * 1024;
+alignas(16) std::array<char, kProgramStackBytes> program_stack;
+
+std::string tmpfs_options(const core::Limits& limits, const std::string& owner) {
+  return "size=" + std::to_string(limits.workspace_bytes) + ",nr_inodes=" + std::to_string(limits.workspace_inodes) + owner;
 }
 
 class Init {
  public:
-  Init(core::Fd control, core::Fd mapped, const SeccompFilter& filter)
-      : control_(std::move(control)), mapped_(std::move(mapped)), filter_(filter) {}
+  explicit Init(InitConfig config) : config_(std::move(config)) {}
 
   [[noreturn]] void run() {
     close_others();
     char byte = 0;
-    if (read(mapped_.get(), &byte, 1) != 1) _exit(1);  // the spawner is gone
-    mapped_.reset();
+    if (read(config_.mapped.get(), &byte, 1) != 1) _exit(1);  // the spawner is gone
+    config_.mapped.reset();
     isolate();
     mount_private();
     set_up_network_and_names();
-    send({InitReport::Kind::prepared, InitStep::none, 0, 0, 0, 0});
-    const std::uint64_t idle_cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-    receive_go();
-    unpack();
     const pid_t program = start();
+    const std::uint64_t idle_cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
     const int status = reap(program);
-    send({InitReport::Kind::ended, InitStep::none, 0, status, clock_ns(CLOCK_PROCESS_CPUTIME_ID) - idle_cpu_ns, ended_ns_});
+    send(config_.ends.control,
+         {InitReport::Kind::ended, InitStep::none, 0, status, clock_ns(CLOCK_PROCESS_CPUTIME_ID) - idle_cpu_ns, ended_ns_});
     // The slot reads the counters now and then ends us.
-    (void)!read(control_.get(), &byte, 1);
+    (void)!read(config_.ends.control.get(), &byte, 1);
     _exit(0);
   }
 
  private:
-  void send(const InitReport& report) {
-    if (write(control_.get(), &report, sizeof report) != sizeof report) _exit(1);  // the slot is gone
+  static void send(const core::Fd& socket, const InitReport& report) {
+    if (write(socket.get(), &report, sizeof report) != sizeof report) _exit(1);  // the slot is gone
   }
   [[noreturn]] void fail(InitStep step, int error) {
-    send({InitReport::Kind::failed, step, error, 0, 0, 0});
+    send(config_.ends.program, {InitReport::Kind::failed, step, error, 0, 0, 0});
     _exit(1);
   }
   void expect(bool done, InitStep step) {
@@ -97,18 +111,25 @@ class Init {
   }
 
   /// What the spawner had open is not ours; 0-2 are /dev/null already.
-  void close_others() {
-    const unsigned low = static_cast<unsigned>(std::min(control_.get(), mapped_.get()));
-    const unsigned high = static_cast<unsigned>(std::max(control_.get(), mapped_.get()));
-    (void)close_range(3, low - 1, 0);
-    if (high > low + 1) (void)close_range(low + 1, high - 1, 0);
-    (void)close_range(high + 1, ~0U, 0);
+  void close_others() const {
+    const auto& ends = config_.ends;
+    std::array kept = {2, ends.control.get(), ends.program.get(), ends.stdout_pipe.get(), ends.stderr_pipe.get(), config_.mapped.get()};
+    std::sort(kept.begin(), kept.end());
+    for (std::size_t i = 0; i < kept.size(); ++i) {
+      const auto first = static_cast<unsigned>(kept.at(i)) + 1;
+      const unsigned last = i + 1 < kept.size() ? static_cast<unsigned>(kept.at(i + 1)) - 1 : ~0U;
+      if (first <= last) (void)close_range(first, last, 0);
+    }
   }
 
   void isolate() {
     // Here, not in clone3: only now are we in the groups that shall be the root of the cgroup namespace, and the clock offsets of a time
     // namespace can be set only until somebody lives in it. The program will be the first.
     expect(unshare(CLONE_NEWCGROUP | CLONE_NEWTIME) == 0, InitStep::unshare);
+    if (!exec_enters_time_namespace()) {
+      clock_offset_ns_ = clock_ns(CLOCK_MONOTONIC) / kSecondNs * kSecondNs;
+      expect(write_kernel_file("/proc/self/timens_offsets", clock_offsets_from_now()).has_value(), InitStep::unshare);
+    }
     expect(setgroups(0, nullptr) == 0 && setresgid(0, 0, 0) == 0 && setresuid(0, 0, 0) == 0, InitStep::ids);
     die_with_slot();
     // Not readable, traceable or dumpable by anybody inside.
@@ -120,7 +141,7 @@ class Init {
   /// From here on the slot's death ends the sandbox. One that came earlier shows as a hang-up of its socket.
   void die_with_slot() {
     expect(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0, InitStep::death_signal);
-    pollfd entry{control_.get(), 0, 0};
+    pollfd entry{config_.ends.control.get(), 0, 0};
     if (poll(&entry, 1, 0) != 0) _exit(1);
   }
 
@@ -129,7 +150,10 @@ class Init {
     expect(mount("proc", "/proc", "proc", kProcFlags, nullptr) == 0, InitStep::proc);
     for (const char* file : kMaskedFiles) bind_over("/dev/.empty", file);
     bind_over("/dev/.boot_id", kBootId);
-    const std::string options = tmpfs_options(limits_);
+    const std::string id = std::to_string(kProgramId);
+    const std::string work = tmpfs_options(config_.limits, ",mode=0755,uid=" + id + ",gid=" + id);
+    expect(mount("tmpfs", "/work", "tmpfs", kTmpfsFlags, work.c_str()) == 0, InitStep::work);
+    const std::string options = tmpfs_options(config_.limits, ",mode=1777");
     expect(mount("tmpfs", "/tmp", "tmpfs", kTmpfsFlags, options.c_str()) == 0, InitStep::tmp);
     expect(mount("tmpfs", "/dev/shm", "tmpfs", kTmpfsFlags | MS_NOEXEC, options.c_str()) == 0, InitStep::shm);
     expect(mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,max=64") == 0,
@@ -151,61 +175,18 @@ class Init {
     expect(sethostname(kName.data(), kName.size()) == 0 && setdomainname(kName.data(), kName.size()) == 0, InitStep::hostname);
   }
 
-  void receive_go() {
-    auto message = receive_message(control_.get());
-    if (!message) fail(InitStep::receive, message.error().sys_errno);
-    if (message->bytes.empty()) _exit(0);  // never used
-    const bool has_stdin = message->bytes.front() != 0;
-    const std::size_t fixed = has_stdin ? 4 : 3;
-    if (message->fds.size() < fixed) fail(InitStep::receive, EPROTO);
-    auto bytes = read_all(message->fds[0].get());
-    auto request = bytes ? decode_request(*bytes) : core::Result<StepRequest>(std::unexpected(bytes.error()));
-    if (!request) fail(InitStep::request, EPROTO);
-    request_ = std::move(*request);
-    request_.stdout_fd = std::move(message->fds[1]);
-    request_.stderr_fd = std::move(message->fds[2]);
-    request_.stdin_fd = has_stdin ? open_stdin(message->fds[3].get()) : core::Fd(open("/dev/null", O_RDONLY | O_CLOEXEC));
-    expect(request_.stdin_fd.valid(), InitStep::receive);
-    for (std::size_t i = fixed; i < message->fds.size(); ++i) request_.trees.push_back(std::move(message->fds[i]));
-    const auto options = tmpfs_options(request_.limits);
-    if (options != tmpfs_options(limits_))
-      for (const auto& [path, flags] : {std::pair{"/tmp", kTmpfsFlags}, {"/dev/shm", kTmpfsFlags | MS_NOEXEC}})
-        expect(mount(nullptr, path, nullptr, MS_REMOUNT | flags, options.c_str()) == 0, InitStep::resize);
-  }
-
-  /// A description of its own, read-only, at offset 0: several programs may read the same bytes.
-  static core::Fd open_stdin(int memfd) { return core::Fd(open(("/proc/self/fd/" + std::to_string(memfd)).c_str(), O_RDONLY | O_CLOEXEC)); }
-
-  void unpack() {
-    if (request_.trees.empty()) return;
-    const core::Fd root(open("/work", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    expect(root.valid(), InitStep::unpack);
-    setfsgid(kProgramId);
-    setfsuid(kProgramId);
-    for (const auto& fd : request_.trees) {
-      const auto tree = TreeReader::open(fd.get());
-      if (!tree) fail(InitStep::unpack, EPROTO);
-      const int fault = unpack_tree(root.get(), *tree);
-      if (fault == ENOSPC || fault == EFBIG) {
-        send({InitReport::Kind::no_space, InitStep::unpack, fault, 0, 0, 0});
-        _exit(0);
-      }
-      if (fault != 0) fail(InitStep::unpack, fault);
-    }
-    setfsuid(0);
-    setfsgid(0);
-    request_.trees.clear();
-    die_with_slot();  // a change of the file-system ids has cleared the death signal
-  }
-
   pid_t start() {
-    const pid_t program = fork();
+    // Sharing memory until exec saves the copy of it. Where exec does not enter the time namespace, fork does, but not with shared memory.
+    // Sharing is no race: the child touches nothing of ours but this, and we nothing of its.
+    static ParkedProgram parked{config_.ends.program.get(), config_.ends.stdout_pipe.get(), config_.ends.stderr_pipe.get(),
+                                clock_offset_ns_, &config_.filter};
+    const int flags = SIGCHLD | (exec_enters_time_namespace() ? CLONE_VM : 0);
+    const pid_t program = clone([](void* argument) -> int { become_program(*static_cast<ParkedProgram*>(argument)); },
+                                program_stack.data() + program_stack.size(), flags, &parked);
     expect(program >= 0, InitStep::fork);
-    if (program == 0)
-      become_program(request_, {request_.stdin_fd.get(), request_.stdout_fd.get(), request_.stderr_fd.get(), control_.get()}, filter_);
-    request_.stdin_fd.reset();
-    request_.stdout_fd.reset();
-    request_.stderr_fd.reset();
+    config_.ends.program.reset();
+    config_.ends.stdout_pipe.reset();
+    config_.ends.stderr_pipe.reset();
     return program;
   }
 
@@ -222,11 +203,8 @@ class Init {
     return program_status;
   }
 
-  core::Fd control_, mapped_;
-  const SeccompFilter& filter_;
-  core::Limits limits_ = core::default_limits();
-  StepRequest request_;
-  std::uint64_t ended_ns_ = 0;
+  InitConfig config_;
+  std::uint64_t ended_ns_ = 0, clock_offset_ns_ = 0;
 };
 
 }  // namespace
@@ -234,11 +212,25 @@ class Init {
 std::uint64_t clock_ns(clockid_t clock) {
   timespec now{};
   clock_gettime(clock, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+  return static_cast<std::uint64_t>(now.tv_sec) * kSecondNs + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+bool exec_enters_time_namespace() {
+  static const bool enters = [] {
+    utsname kernel{};
+    int major = 0, minor = 0;
+    return uname(&kernel) == 0 && std::sscanf(kernel.release, "%d.%d", &major, &minor) == 2 && (major > 6 || (major == 6 && minor >= 3));
+  }();
+  return enters;
+}
+
+std::string clock_offsets_from_now() {
+  return "monotonic -" + std::to_string(clock_ns(CLOCK_MONOTONIC) / kSecondNs) + " 0\nboottime -" +
+         std::to_string(clock_ns(CLOCK_BOOTTIME) / kSecondNs) + " 0\n";
 }
 
 const char* name(InitStep step) { return kStepNames.at(static_cast<std::size_t>(step)); }
 
-void run_init(core::Fd control, core::Fd mapped, const SeccompFilter& filter) { Init(std::move(control), std::move(mapped), filter).run(); }
+void run_init(InitConfig config) { Init(std::move(config)).run(); }
 
 }  // namespace bailiff::sandbox

@@ -1,13 +1,15 @@
 #pragma once
 // pid 1 of the sandbox. Theory of operation: cloned by the spawner into new user, PID, mount, network, IPC and UTS namespaces, it enters
-// new cgroup and time namespaces, mounts what is private (/proc, /tmp, /dev/shm, /dev/pts), brings loopback up and waits. At "go" it
-// unpacks the files as the program's user, starts the program, reaps whatever ends, kills what outlives the program, and reports the raw
-// wait status. It is root inside (host id base + 0), the program is not (host id base + 1), so the program cannot touch it. It is forked
-// from a single-threaded process, so it may allocate.
+// new cgroup and time namespaces, mounts what is private (/proc, /work, /tmp, /dev/shm, /dev/pts), brings loopback up and starts the
+// process that becomes the program (program.h), which drops everything and waits for "go". From then on init only reaps: when the program
+// has ended it kills what outlives it and reports the raw wait status. It is root inside (host id base + 0), the program is not (host id
+// base + 1), so the program cannot touch it. It is forked from a single-threaded process, so it may allocate.
 #include <cstdint>
 #include <ctime>
+#include <string>
 
 #include "core/fd.h"
+#include "core/limits.h"
 #include "sandbox/seccomp_filter.h"
 
 namespace bailiff::sandbox {
@@ -24,51 +26,67 @@ enum class InitStep : std::uint32_t {
   capabilities,
   proc,
   masks,
+  work,
   tmp,
   shm,
   devpts,
   network,
   hostname,
-  receive,
-  request,
-  resize,
-  unpack,
   fork,
   session,
   stdio,
-  rlimits,
-  working_directory,
+  program_ids,
   no_new_privs,
   seccomp,
+  receive,
+  request,
+  unpack,
+  rlimits,
+  working_directory,
 };
 const char* name(InitStep step);
 
-/// init → slot, one message each on the control socket.
+/// → slot, one message each: `ended` from init on its control socket, all else on the program's socket.
 struct InitReport {
   enum class Kind : std::uint32_t {
-    prepared,  // all is mounted; waiting for "go"
-    failed,  // step and error say where the set-up broke
-    no_space,  // the files did not fit into the workspace
-    executing,  // the next thing is exec; cpu_ns: what our child used so far
+    prepared,     // waiting for "go"; at_ns: what the program's CLOCK_MONOTONIC is behind the host's until exec
+    failed,       // step and error say where the set-up broke
+    no_space,     // the files did not fit into the workspace
+    executing,    // the next thing is exec; cpu_ns: what the program's process used since it was prepared
     exec_failed,  // error
-    ended,  // status: of the program (wait(2)); cpu_ns: init's own since "go"; nothing else is alive
+    ended,        // status: of the program (wait(2)); cpu_ns: init's own since it was prepared; nothing else is alive
   } kind;
   InitStep step = InitStep::none;
   std::int32_t error = 0;
   std::int32_t status = 0;
   std::uint64_t cpu_ns = 0;
-  std::uint64_t at_ns = 0;  // of the sender's CLOCK_MONOTONIC (for `executing`: in the program's time namespace)
+  std::uint64_t at_ns = 0;  // of the sender's CLOCK_MONOTONIC
 };
 
 /// Nanoseconds of a clock, now.
 std::uint64_t clock_ns(clockid_t clock);
 
-/// slot → init. kGo comes with the descriptors {request, stdout, stderr, [stdin], trees …}.
-struct GoMessage {
-  char has_stdin = 0;
+/// Whether exec moves a process into the time namespace that is meant for its children (since Linux 6.3). Then the clocks start at "go",
+/// else when the sandbox is prepared.
+bool exec_enters_time_namespace();
+/// Text for timens_offsets that lets both clocks start at zero now.
+std::string clock_offsets_from_now();
+
+/// The sandbox's ends of what connects it with the slot.
+struct InitEnds {
+  core::Fd control, program;          // SOCK_SEQPACKET: of init, of the program's process
+  core::Fd stdout_pipe, stderr_pipe;  // write ends
+};
+inline constexpr std::size_t kInitEnds = 4;
+
+struct InitConfig {
+  core::Limits limits;  // for the sizes of its tmpfs
+  InitEnds ends;
+  core::Fd mapped;      // becomes readable once the id maps are written
+  const SeccompFilter& filter;
 };
 
-/// Does not return. `control` is init's end; `mapped` becomes readable once the id maps are written.
-[[noreturn]] void run_init(core::Fd control, core::Fd mapped, const SeccompFilter& filter);
+/// Does not return.
+[[noreturn]] void run_init(InitConfig config);
 
 }  // namespace bailiff::sandbox

@@ -14,6 +14,11 @@ core::Result<core::Fd> open_kernel_file(const std::string& path, int flags) {
   return fd;
 }
 
+core::Status write_kernel_file(int fd, std::string_view text) {
+  if (pwrite(fd, text.data(), text.size(), 0) < 0) return core::errno_error("write " + std::string(text) + " to a kernel file");
+  return {};
+}
+
 core::Status write_kernel_file(const std::string& path, std::string_view text) {
   auto fd = open_kernel_file(path, O_WRONLY);
   if (!fd) return std::unexpected(fd.error());

@@ -11,7 +11,8 @@ namespace bailiff::sandbox {
 
 core::Status write_kernel_file(const std::string& path, std::string_view text);
 core::Result<std::string> read_kernel_file(const std::string& path);
-/// The same on an open descriptor, from offset 0.
+/// The same on an open descriptor, at offset 0.
+core::Status write_kernel_file(int fd, std::string_view text);
 core::Result<std::string> read_kernel_file(int fd);
 /// The first unsigned number in a file; "max" is the largest number.
 core::Result<std::uint64_t> read_kernel_number(int fd);

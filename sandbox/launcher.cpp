@@ -90,9 +90,8 @@ class LauncherProcess {
     const std::string run = kRunDirectory;
     if (mount("bailiff", kRunDirectory, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=0700") != 0)
       return core::errno_error("mount run directory");
-    std::vector<std::string> directories = {run + "/images", run + "/slots"};
+    std::vector<std::string> directories = {run + "/images"};
     for (std::size_t i = 0; i < config_.images.size(); ++i) directories.push_back(image_directory(run, i));
-    for (unsigned i = 0; i < config_.slots; ++i) directories.push_back(run + "/slots/" + std::to_string(i));
     for (const auto& directory : directories)
       if (mkdir(directory.c_str(), 0755) != 0) return core::errno_error("mkdir " + directory);
     for (std::size_t i = 0; i < config_.images.size(); ++i)

@@ -7,43 +7,92 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sandbox/message.h"
+#include "sandbox/socket.h"
+#include "sandbox/unpack.h"
+
 namespace bailiff::sandbox {
 namespace {
 
-class Child {
+class Program {
  public:
-  Child(const StepRequest& request, const ProgramFds& fds, const SeccompFilter& filter) : request_(request), fds_(fds), filter_(filter) {}
+  explicit Program(const ParkedProgram& parked) : parked_(parked) {}
 
   [[noreturn]] void run() {
-    expect(setsid() >= 0, InitStep::session);
-    set_stdio();
+    park();
+    const std::uint64_t idle_cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+    auto message = receive_message(parked_.control);
+    if (!message) fail(InitStep::receive, message.error().sys_errno);
+    if (message->bytes.empty()) _exit(0);  // never used
+    take_request(*message);
+    unpack();
     for (const auto& [resource, value] : step_rlimits(request_.limits)) set_rlimit(resource, value);
-    drop_ids();
-    umask(022);
-    const std::string directory = "/work/" + request_.cwd;
-    if (chdir(directory.c_str()) != 0) stop({InitReport::Kind::exec_failed, InitStep::working_directory, errno, 0, 0, 0});
+    if (const auto& cwd = request_.cwd; chdir(("/work/" + cwd).c_str()) != 0)
+      stop({InitReport::Kind::exec_failed, InitStep::working_directory, errno, 0, 0, 0});
     prepare_strings();
-    expect(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, InitStep::no_new_privs);
-    if (const int fault = install_seccomp_filter(filter_); fault != 0) stop({InitReport::Kind::failed, InitStep::seccomp, fault, 0, 0, 0});
-    send({InitReport::Kind::executing, InitStep::none, 0, 0, clock_ns(CLOCK_PROCESS_CPUTIME_ID), clock_ns(CLOCK_MONOTONIC)});
+    // Everything but 0-2 goes at exec.
+    expect(close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) == 0, InitStep::stdio);
+    send({InitReport::Kind::executing, InitStep::none, 0, 0, clock_ns(CLOCK_PROCESS_CPUTIME_ID) - idle_cpu_ns, clock_ns(CLOCK_MONOTONIC)});
     stop({InitReport::Kind::exec_failed, InitStep::none, exec(), 0, 0, 0});
   }
 
  private:
-  void send(const InitReport& report) { (void)!write(fds_.control, &report, sizeof report); }
+  void park() {
+    expect(setsid() >= 0, InitStep::session);
+    // stdin is /dev/null until "go".
+    expect(dup2(parked_.stdout_pipe, 1) == 1 && dup2(parked_.stderr_pipe, 2) == 2, InitStep::stdio);
+    drop_ids();
+    umask(022);
+    expect(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, InitStep::no_new_privs);
+    if (const int fault = install_seccomp_filter(*parked_.filter); fault != 0) fail(InitStep::seccomp, fault);
+    send({InitReport::Kind::prepared, InitStep::none, 0, 0, 0, parked_.clock_offset_ns});
+  }
+
+  void send(const InitReport& report) const { (void)!write(parked_.control, &report, sizeof report); }
   [[noreturn]] void stop(const InitReport& report) {
     send(report);
     _exit(127);
   }
+  [[noreturn]] void fail(InitStep step, int error) { stop({InitReport::Kind::failed, step, error, 0, 0, 0}); }
   void expect(bool done, InitStep step) {
-    if (!done) stop({InitReport::Kind::failed, step, errno, 0, 0, 0});
+    if (!done) fail(step, errno);
   }
 
-  void set_stdio() {
-    const int from[] = {fds_.stdin_fd, fds_.stdout_fd, fds_.stderr_fd};
-    for (int target = 0; target < 3; ++target) expect(dup2(from[target], target) == target, InitStep::stdio);
-    // Everything else goes at exec; until then the control socket is needed.
-    expect(close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) == 0, InitStep::stdio);
+  void take_request(Message& message) {
+    const std::string_view bytes = message.bytes;
+    std::size_t used_fds = 0;
+    const auto next_fd = [&]() -> core::Fd& {
+      if (used_fds == message.fds.size()) fail(InitStep::receive, EPROTO);
+      return message.fds[used_fds++];
+    };
+    if (bytes.size() < kGoHeaderBytes) fail(InitStep::receive, EPROTO);
+    const bool is_inline = bytes[0] == kInlineRequest;
+    auto outside = is_inline ? core::Result<std::string>("") : read_all(next_fd().get());
+    auto request = outside ? decode_request(is_inline ? bytes.substr(kGoHeaderBytes) : *outside) : std::unexpected(outside.error());
+    if (!request) fail(InitStep::request, EPROTO);
+    request_ = std::move(*request);
+    if (bytes[1] != 0) open_stdin(next_fd().get());
+    while (used_fds < message.fds.size()) request_.trees.push_back(std::move(next_fd()));
+  }
+
+  /// A description of its own, read-only, at offset 0: several programs may read the same bytes.
+  void open_stdin(int memfd) {
+    const core::Fd own(open(("/proc/self/fd/" + std::to_string(memfd)).c_str(), O_RDONLY | O_CLOEXEC));
+    expect(own.valid() && dup2(own.get(), 0) == 0, InitStep::stdio);
+  }
+
+  void unpack() {
+    if (request_.trees.empty()) return;
+    const core::Fd root(open("/work", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    expect(root.valid(), InitStep::unpack);
+    for (const auto& fd : request_.trees) {
+      const auto tree = TreeReader::open(fd.get());
+      if (!tree) fail(InitStep::unpack, EPROTO);
+      const int fault = unpack_tree(root.get(), *tree);
+      if (fault == ENOSPC || fault == EFBIG) stop({InitReport::Kind::no_space, InitStep::unpack, fault, 0, 0, 0});
+      if (fault != 0) fail(InitStep::unpack, fault);
+    }
+    request_.trees.clear();
   }
 
   void set_rlimit(int resource, std::uint64_t value) {
@@ -57,9 +106,9 @@ class Child {
 
   void drop_ids() {
     // From root inside to an ordinary user: the kernel clears the permitted, effective and ambient sets; the bounding set is empty already.
-    expect(setresgid(kProgramId, kProgramId, kProgramId) == 0, InitStep::ids);
-    expect(setresuid(kProgramId, kProgramId, kProgramId) == 0, InitStep::ids);
-    expect(geteuid() == kProgramId && getegid() == kProgramId && setuid(0) != 0, InitStep::ids);
+    expect(setresgid(kProgramId, kProgramId, kProgramId) == 0, InitStep::program_ids);
+    expect(setresuid(kProgramId, kProgramId, kProgramId) == 0, InitStep::program_ids);
+    expect(geteuid() == kProgramId && getegid() == kProgramId && setuid(0) != 0, InitStep::program_ids);
   }
 
   void prepare_strings() {
@@ -90,9 +139,8 @@ class Child {
     return fault;
   }
 
-  const StepRequest& request_;
-  ProgramFds fds_;
-  const SeccompFilter& filter_;
+  const ParkedProgram& parked_;
+  StepRequest request_;
   std::vector<char*> argv_, envp_;
   std::string_view path_ = "/usr/local/bin:/usr/bin:/bin";
 };
@@ -112,6 +160,6 @@ std::vector<std::pair<int, std::uint64_t>> step_rlimits(const core::Limits& limi
           {RLIMIT_RTPRIO, 0}};
 }
 
-void become_program(const StepRequest& request, const ProgramFds& fds, const SeccompFilter& filter) { Child(request, fds, filter).run(); }
+void become_program(const ParkedProgram& parked) { Program(parked).run(); }
 
 }  // namespace bailiff::sandbox

@@ -1,16 +1,20 @@
 #pragma once
-// The last steps between init and the program: session, descriptors, rlimits, ids, no_new_privs, seccomp, exec.
-#include "sandbox/client.h"
+// The process that becomes the program. Made while nobody waits, it drops everything (session, ids, capabilities, no_new_privs, seccomp)
+// and waits; at "go" it takes the request, unpacks the files as the program's own user, and executes. So on the way from request to
+// program there is neither a fork nor the installation of a filter.
+#include "core/limits.h"
 #include "sandbox/init.h"
 
 namespace bailiff::sandbox {
 
-struct ProgramFds {
-  int stdin_fd, stdout_fd, stderr_fd, control;
+struct ParkedProgram {
+  int control, stdout_pipe, stderr_pipe;  // control: SOCK_SEQPACKET to the slot
+  std::uint64_t clock_offset_ns;          // told with `prepared`
+  const SeccompFilter* filter;
 };
 
-/// In the child that becomes the program. Reports `executing` or what failed on the control socket; does not return.
-[[noreturn]] void become_program(const StepRequest& request, const ProgramFds& fds, const SeccompFilter& filter);
+/// Reports `prepared`, then `executing` or what failed; does not return.
+[[noreturn]] void become_program(const ParkedProgram& parked);
 
 /// rlimits of a step, as {resource, soft and hard value}. Pure.
 std::vector<std::pair<int, std::uint64_t>> step_rlimits(const core::Limits& limits);

@@ -1,6 +1,7 @@
 #include "sandbox/slot.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -13,6 +14,7 @@
 
 #include "sandbox/collect.h"
 #include "sandbox/message.h"
+#include "sandbox/program.h"
 #include "sandbox/socket.h"
 #include "sandbox/stall.h"
 #include "sandbox/supervise.h"
@@ -26,12 +28,12 @@ constexpr int kMustRestart = 3;
 
 /// A descriptor from the caller: only memfds, so that no read or write on it can block or reach anything else.
 bool is_memfd(int fd) { return fcntl(fd, F_GET_SEALS) >= 0; }
+bool is_sealed(const core::Fd& fd) { return (fcntl(fd.get(), F_GET_SEALS) & F_SEAL_WRITE) != 0; }
 
 class SlotProcess {
  public:
   SlotProcess(const SlotContext& context, core::Fd caller)
-      : context_(context), caller_(std::move(caller)), id_base_(context.config.uid_base + context.index * kIdsPerSlot),
-        workspace_(context.run_directory + "/slots/" + std::to_string(context.index), id_base_ + 1) {}
+      : context_(context), caller_(std::move(caller)), id_base_(context.config.uid_base + context.index * kIdsPerSlot) {}
 
   int run() {
     if (auto made = make_stalls(); !made) return refuse_all(made.error());
@@ -41,6 +43,7 @@ class SlotProcess {
           (void)std::fprintf(stderr, "bailiff-launcher: slot %u: %s\n", context_.index, tidied.error().what.c_str());
           return kMustRestart;
         }
+        await_request();
       }
       auto message = receive_message(caller_.get());
       if (!message || message->bytes.empty()) return 0;
@@ -78,54 +81,73 @@ class SlotProcess {
     auto request = decode(message, fds);
     if (!request) return std::unexpected(request.error());
     image_root_ = image_directory(context_.run_directory, image_index(request->image));
-    if (!request->keep_previous_workspace || !workspace_.exists())
-      if (auto made = workspace_.make(request->limits); !made) return std::unexpected(made.error());
-    auto sandbox = current().ready(image_root_);
+    limits_ = request->limits;
+    auto sandbox = current().ready(image_root_, limits_);
     if (!sandbox) return std::unexpected(sandbox.error());
     is_used_ = true;
-    if (auto shown = workspace_.show_to((*sandbox)->init); !shown) return std::unexpected(shown.error());
+    if (auto placed = place_workspace(*request, (*sandbox)->init); !placed) return std::unexpected(placed.error());
+    // Held from here on: what the program leaves is collected after the sandbox is dead.
+    const core::Fd left(request->collect.empty() ? -1 : open(work_path((*sandbox)->init).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!request->collect.empty() && !left.valid()) return core::errno_error("open the workspace");
     // The next sandbox is made while this program runs, in groups of its own. Starting a spawner would take too long here.
     const auto prepare_next = [&] {
       if (next().is_warm(image_root_))
-        (void)next().prepare(image_root_);  // what fails here fails again, and is reported, when it is needed
+        (void)next().prepare(image_root_, limits_);  // what fails here fails again, and is reported, when it is needed
     };
     auto outcome = supervise(current(), **sandbox, *request, fds, caller_.get(), prepare_next);
     if (!outcome) return std::unexpected(outcome.error());
     StepReport report;
     report.outcome = std::move(*outcome);
-    if (!request->collect.empty()) {
-      auto collected = collect(workspace_.directory(), request->collect, request->collect_bytes, id_base_ + 1);
+    if (left.valid()) {
+      auto collected = collect(left.get(), request->collect, request->collect_bytes, id_base_ + 1);
       if (!collected) return std::unexpected(collected.error());
       report.collected = std::move(collected->tree);
       report.collect_truncated = collected->truncated;
     }
-    keep_workspace_ = request->keep_workspace;
     return report;
   }
 
+  static std::string work_path(pid_t init) { return "/proc/" + std::to_string(init) + "/root/work"; }
+
+  core::Status place_workspace(const StepRequest& request, pid_t init) {
+    if (request.keep_previous_workspace && workspace_.exists())
+      if (auto shown = workspace_.show_to(init); !shown) return shown;
+    workspace_.drop();
+    return request.keep_workspace ? workspace_.keep(init) : core::Status{};
+  }
+
   core::Result<StepRequest> decode(Message& message, StepFds& fds) {
-    const bool has_stdin = message.bytes.size() >= 2 && message.bytes[1] != 0;
-    const std::size_t fixed = has_stdin ? 4 : 3;
     const auto refuse = [](const char* what) { return core::error(core::ErrorKind::invalid, what); };
+    if (message.bytes.size() < kRunHeaderBytes) return refuse("truncated message");
+    const bool is_inline = message.bytes[1] == kInlineRequest, has_stdin = message.bytes[2] != 0;
+    const std::size_t fixed = 2U + !is_inline + has_stdin;
     if (message.fds.size() < fixed || message.fds.size() > fixed + kMaxTrees) return refuse("wrong number of descriptors");
     if (!std::all_of(message.fds.begin(), message.fds.end(), [](const core::Fd& fd) { return is_memfd(fd.get()); }))
       return refuse("a descriptor is not a memfd");
-    fds.request = std::move(message.fds[0]);
-    fds.stdout_memfd = std::move(message.fds[1]);
-    fds.stderr_memfd = std::move(message.fds[2]);
-    if (has_stdin) fds.stdin_memfd = std::move(message.fds[3]);
-    for (std::size_t i = fixed; i < message.fds.size(); ++i) fds.trees.push_back(std::move(message.fds[i]));
+    auto fd = message.fds.begin();
+    fds.stdout_memfd = std::move(*fd++);
+    fds.stderr_memfd = std::move(*fd++);
+    if (!is_inline) fds.request = std::move(*fd++);
+    if (has_stdin) fds.stdin_memfd = std::move(*fd++);
+    for (; fd != message.fds.end(); ++fd) fds.trees.push_back(std::move(*fd));
     for (const auto& tree : fds.trees)
       if (auto readable = TreeReader::open(tree.get()); !readable) return std::unexpected(readable.error());
-    if (fds.stdin_memfd.valid() && (fcntl(fds.stdin_memfd.get(), F_GET_SEALS) & F_SEAL_WRITE) == 0) return refuse("stdin is not sealed");
-    // Sealed, so that what init reads later is what was checked here.
-    if ((fcntl(fds.request.get(), F_GET_SEALS) & F_SEAL_WRITE) == 0) return refuse("the request is not sealed");
+    if (has_stdin && !is_sealed(fds.stdin_memfd)) return refuse("stdin is not sealed");
+    if (is_inline) {
+      fds.request_bytes = message.bytes.substr(kRunHeaderBytes);
+      return checked(fds.request_bytes);
+    }
+    // Sealed, so that what the program's process reads later is what is checked here.
+    if (!is_sealed(fds.request)) return refuse("the request is not sealed");
     struct stat info{};
     if (fstat(fds.request.get(), &info) != 0 || static_cast<std::uint64_t>(info.st_size) > kMaxRequestBytes)
       return refuse("the request is too large");
     auto bytes = read_all(fds.request.get());
-    if (!bytes) return std::unexpected(bytes.error());
-    auto request = decode_request(*bytes);
+    return bytes ? checked(*bytes) : std::unexpected(bytes.error());
+  }
+
+  core::Result<StepRequest> checked(std::string_view bytes) const {
+    auto request = decode_request(bytes);
     if (!request) return request;
     if (auto allowed = check_request(*request, context_.config); !allowed) return std::unexpected(allowed.error());
     return request;
@@ -139,8 +161,6 @@ class SlotProcess {
 
   /// After a report.
   void used() {
-    if (!keep_workspace_) workspace_.drop();
-    keep_workspace_ = false;
     if (!std::exchange(is_used_, false)) return;  // refused before it came to that
     current().discard();
     turn_ = (turn_ + 1) % kStationsPerSlot;
@@ -148,8 +168,19 @@ class SlotProcess {
 
   /// While nobody waits: a sandbox is prepared, and nothing of earlier steps stays.
   core::Status tidy() {
-    if (auto prepared = current().prepare(image_root_); !prepared) return prepared;
+    if (auto prepared = current().prepare(image_root_, limits_); !prepared) return prepared;
     return next().clear();
+  }
+
+  /// Waits for the caller, and meanwhile finishes what tidy() began.
+  void await_request() {
+    pollfd entries[] = {{caller_.get(), POLLIN, 0}, {current().prepared_fd(), POLLIN, 0}};
+    while (entries[0].revents == 0) {
+      if (poll(entries, 2, -1) < 0 && errno != EINTR) return;
+      if (entries[1].revents == 0) continue;
+      (void)current().ready(image_root_, limits_);  // what fails here fails again, and is reported, when it is needed
+      entries[1].fd = -1;
+    }
   }
 
   Stall& current() { return *stalls_[turn_]; }
@@ -162,7 +193,8 @@ class SlotProcess {
   std::array<std::unique_ptr<Stall>, kStationsPerSlot> stalls_;
   unsigned turn_ = 0;
   std::string image_root_ = image_directory(context_.run_directory, 0);
-  bool keep_workspace_ = false, is_used_ = false;
+  core::Limits limits_ = core::default_limits();  // of the last request: most often those of the next
+  bool is_used_ = false;
 };
 
 }  // namespace

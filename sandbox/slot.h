@@ -12,7 +12,7 @@ struct SlotContext {
   const CgroupHost& cgroups;
   const SeccompFilter& filter;
   unsigned index;
-  std::string run_directory;              // private to the launcher: images/<n>, slots/<k>
+  std::string run_directory;              // private to the launcher: images/<n>
 };
 
 /// Directory of the n-th configured image's root.

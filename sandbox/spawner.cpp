@@ -84,11 +84,12 @@ class SpawnerProcess {
   }
 
   core::Result<pid_t> make_init(Message& message) {
-    // Message: {has_clone_into, has_attach_file} + fds {control, [clone_into], [attach_file]}.
-    if (message.bytes.size() != 2 || message.fds.size() != 1U + (message.bytes[0] != 0) + (message.bytes[1] != 0))
+    // Message: the limits + fds {control, program, stdout, stderr, [clone_into]}.
+    core::Limits limits;
+    if (message.bytes.size() != sizeof limits || message.fds.size() < kInitEnds || message.fds.size() > kInitEnds + 1)
       return core::error(core::ErrorKind::internal, "malformed spawn message");
-    const core::Fd* clone_into = message.bytes[0] != 0 ? &message.fds[1] : nullptr;
-    const core::Fd* attach = message.bytes[1] != 0 ? &message.fds.back() : nullptr;
+    std::memcpy(&limits, message.bytes.data(), sizeof limits);
+    const core::Fd* clone_into = message.fds.size() > kInitEnds ? &message.fds.back() : nullptr;
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) return core::errno_error("pipe");
     core::Fd mapped(ends[0]), map_done(ends[1]);
@@ -99,10 +100,11 @@ class SpawnerProcess {
     const auto init = static_cast<pid_t>(syscall(SYS_clone3, &args, sizeof args));
     if (init == 0) {
       map_done.reset();
-      run_init(std::move(message.fds[0]), std::move(mapped), *config_.filter);
+      auto& fds = message.fds;
+      run_init({limits, {std::move(fds[0]), std::move(fds[1]), std::move(fds[2]), std::move(fds[3])}, std::move(mapped), *config_.filter});
     }
     if (init < 0) return core::errno_error("clone3");
-    if (auto prepared = prepare_init(init, attach); !prepared) {
+    if (auto prepared = prepare_init(init); !prepared) {
       (void)kill(init, SIGKILL);
       return std::unexpected(prepared.error());
     }
@@ -110,16 +112,13 @@ class SpawnerProcess {
     return init;
   }
 
-  core::Status prepare_init(pid_t init, const core::Fd* attach) const {
+  core::Status prepare_init(pid_t init) const {
     const std::string proc = "/proc/" + std::to_string(init);
     const std::string program = std::to_string(kProgramId);
     const std::string map = "0 " + std::to_string(config_.id_base) + " 1\n" + program + " " + std::to_string(config_.id_base + 1) + " 1\n";
     for (const char* file : {"/uid_map", "/gid_map"})
       if (auto written = write_kernel_file(proc + file, map); !written) return written;
-    if (auto written = write_kernel_file(proc + "/oom_score_adj", kOomScore); !written) return written;
-    const std::string pid = std::to_string(init);
-    if (attach != nullptr && write(attach->get(), pid.data(), pid.size()) < 0) return core::errno_error("attach to the step's group");
-    return {};
+    return write_kernel_file(proc + "/oom_score_adj", kOomScore);
   }
 
   SpawnerConfig config_;
@@ -167,12 +166,10 @@ Spawner::~Spawner() {
   (void)waitpid(pid_, nullptr, 0);
 }
 
-core::Status Spawner::request_init(const core::Fd& control_end, int clone_into, int attach_file) {
-  const char flags[] = {static_cast<char>(clone_into >= 0), static_cast<char>(attach_file >= 0)};
-  std::vector<int> fds = {control_end.get()};
+core::Status Spawner::request_init(const core::Limits& limits, const InitEnds& ends, int clone_into) {
+  std::vector<int> fds = {ends.control.get(), ends.program.get(), ends.stdout_pipe.get(), ends.stderr_pipe.get()};
   if (clone_into >= 0) fds.push_back(clone_into);
-  if (attach_file >= 0) fds.push_back(attach_file);
-  return send_message(socket_.get(), {flags, sizeof flags}, fds);
+  return send_message(socket_.get(), {reinterpret_cast<const char*>(&limits), sizeof limits}, fds);
 }
 
 core::Result<pid_t> Spawner::take_init() { return take_answer(socket_.get()); }

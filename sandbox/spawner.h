@@ -8,7 +8,9 @@
 #include <string>
 
 #include "core/fd.h"
+#include "core/limits.h"
 #include "core/result.h"
+#include "sandbox/init.h"
 #include "sandbox/seccomp_filter.h"
 
 namespace bailiff::sandbox {
@@ -32,9 +34,9 @@ class Spawner {
   ~Spawner();
 
   [[nodiscard]] pid_t pid() const { return pid_; }
-  /// Asks for one more init; the answer is taken later with take_init(). `clone_into`: cgroup directory or -1. `attach_file`: a
-  /// cgroup.procs file that the init's pid is to be written to, or -1.
-  core::Status request_init(const core::Fd& control_end, int clone_into, int attach_file);
+  /// Asks for one more init, which gets the descriptors of `ends` (they stay the caller's). The answer is taken later with take_init().
+  /// `clone_into`: directory of the cgroup that it is to be born in, or -1.
+  core::Status request_init(const core::Limits& limits, const InitEnds& ends, int clone_into);
   /// Its pid: a child of the calling process (CLONE_PARENT).
   core::Result<pid_t> take_init();
 

@@ -9,11 +9,17 @@
 
 namespace bailiff::sandbox {
 
-/// A sandbox whose init waits for "go".
+/// A sandbox whose program waits for "go".
 struct Sandbox {
-  pid_t init = -1;     // child of this process
+  pid_t init = -1;  // child of this process
   core::Fd pidfd;
-  core::Fd control;    // to init
+  core::Fd control, program;  // to init; to the process that becomes the program
+  // The program's output. The write ends stay open here, so that a program that ends or closes them wakes nobody.
+  core::Fd stdout_pipe, stderr_pipe;
+  InitEnds theirs;
+  core::Fd clock_offsets;  // of its time namespace, where they can still be set; else empty
+  std::uint64_t clock_offset_ns = 0;  // what the times in its reports are behind CLOCK_MONOTONIC
+  core::Limits limits;  // what it is prepared for
 };
 
 class Stall {
@@ -23,11 +29,13 @@ class Stall {
   Stall(const Stall&) = delete;
   ~Stall();
 
-  /// Begins to make a sandbox for the image whose root is `image_root`; returns without waiting for it. Does nothing when that is under
-  /// way or done.
-  core::Status prepare(const std::string& image_root);
-  /// Waits until the sandbox is prepared. It stays owned by the stall.
-  core::Result<Sandbox*> ready(const std::string& image_root);
+  /// Begins to make a sandbox for the image whose root is `image_root` and, as far as can be foreseen, these limits; returns without
+  /// waiting for it. Does nothing when one for this image is under way or done.
+  core::Status prepare(const std::string& image_root, const core::Limits& limits);
+  /// Waits until the sandbox is prepared and its groups have their limits and baselines. It stays owned by the stall.
+  core::Result<Sandbox*> ready(const std::string& image_root, const core::Limits& limits);
+  /// While a sandbox is being prepared: becomes readable when ready() will not wait. Else -1.
+  [[nodiscard]] int prepared_fd() const { return state_ == State::asked ? sandbox_.program.get() : -1; }
   /// Ends a used sandbox without waiting for its death: prepare() or clear() does that later, when nobody waits.
   void discard();
   /// Kills what is left of the sandbox, reaps it and removes its groups. Harmless when there is none.
@@ -39,8 +47,10 @@ class Stall {
   [[nodiscard]] bool kill_and_reap();
 
  private:
-  core::Status begin(const std::string& image_root);
+  core::Status begin(const std::string& image_root, const core::Limits& limits);
+  core::Status make_ends();
   core::Status await_prepared();
+  core::Status adapt(const core::Limits& limits);
 
   std::unique_ptr<Station> station_;
   std::uint32_t id_base_;

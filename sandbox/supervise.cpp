@@ -48,13 +48,14 @@ class Supervision {
     meanwhile();
     while (!ended_ && !killed_)
       if (auto turned = turn(); !turned) return std::unexpected(turned.error());
+    take_program_reports();
     // After an end of its own nothing but init is alive, and init's exit is neither waited for nor the program's cost.
     if (!ended_ && !stall_.kill_and_reap()) return core::error(core::ErrorKind::internal, "the sandbox does not die");
     if (wall_ == nanoseconds::zero()) wall_ = Clock::now() - executing_at_;
     auto used = station_.usage();
     if (!used) return std::unexpected(used.error());
     used_ = *used;
-    // Every writer is dead, so this ends at end-of-file.
+    // Every writer is dead, so what cannot be read now never comes.
     for (auto& capture : captures_)
       while (capture.pipe.valid()) drain(capture);
     if (fault_) return std::unexpected(*fault_);
@@ -63,39 +64,28 @@ class Supervision {
 
  private:
   core::Status start(const StepFds& fds) {
-    std::array<core::Fd, 2> writers;
-    const std::array memfds = {fds.stdout_memfd.get(), fds.stderr_memfd.get()};
-    for (std::size_t i = 0; i < 2; ++i) {
-      int ends[2];
-      if (pipe2(ends, O_CLOEXEC) != 0) return core::errno_error("pipe");
-      captures_[i].pipe = core::Fd(ends[0]);
-      captures_[i].memfd = memfds[i];
-      writers[i] = core::Fd(ends[1]);
-      if (fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0) return core::errno_error("fcntl");
-    }
+    captures_[0] = {std::move(sandbox_.stdout_pipe), fds.stdout_memfd.get()};
+    captures_[1] = {std::move(sandbox_.stderr_pipe), fds.stderr_memfd.get()};
     timer_ = core::Fd(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
     if (!timer_.valid()) return core::errno_error("timerfd_create");
-    if (auto offset = set_clock_offsets(); !offset) return offset;
-    if (auto begun = station_.begin({request_.limits.memory_bytes, request_.limits.processes, request_.limits.cpus_milli}); !begun)
-      return begun;
-    std::vector<int> passed = {fds.request.get(), writers[0].get(), writers[1].get()};
+    const bool is_inline = !fds.request.valid();
+    std::string go = {is_inline ? kInlineRequest : kMemfdRequest, static_cast<char>(fds.stdin_memfd.valid())};
+    go += fds.request_bytes;
+    std::vector<int> passed;
+    if (!is_inline) passed.push_back(fds.request.get());
     if (fds.stdin_memfd.valid()) passed.push_back(fds.stdin_memfd.get());
     for (const auto& tree : fds.trees) passed.push_back(tree.get());
-    executing_at_ = Clock::now();
-    set_timer(kSetUpTime);
-    const GoMessage go{static_cast<char>(fds.stdin_memfd.valid())};
-    return send_message(sandbox_.control.get(), {reinterpret_cast<const char*>(&go), sizeof go}, passed);
-  }
-
-  /// Monotonic and boot time start near zero in the sandbox.
-  core::Status set_clock_offsets() {
-    const std::uint64_t monotonic_s = clock_ns(CLOCK_MONOTONIC) / kSecondNs, boot_s = clock_ns(CLOCK_BOOTTIME) / kSecondNs;
-    clock_offset_ns_ = monotonic_s * kSecondNs;
-    const std::string offsets = "monotonic -" + std::to_string(monotonic_s) + " 0\nboottime -" + std::to_string(boot_s) + " 0\n";
-    return write_kernel_file("/proc/" + std::to_string(sandbox_.init) + "/timens_offsets", offsets);
+    // Monotonic and boot time start near zero in the sandbox.
+    const std::string offsets = clock_offsets_from_now();
+    if (sandbox_.clock_offsets.valid() && write(sandbox_.clock_offsets.get(), offsets.data(), offsets.size()) < 0)
+      return core::errno_error("write timens_offsets");
+    go_at_ = executing_at_ = Clock::now();
+    arm();
+    return send_message(sandbox_.program.get(), go, passed);
   }
 
   core::Status turn() {
+    // The program's socket is not among them: that it executes is news for nobody until a timer goes off or it has ended.
     std::array<pollfd, 7> entries = {{{sandbox_.control.get(), POLLIN, 0},
                                       {sandbox_.pidfd.get(), POLLIN, 0},
                                       {captures_[0].pipe.get(), POLLIN, 0},
@@ -109,7 +99,7 @@ class Supervision {
     if (entries[2].revents != 0) drain(captures_[0]);
     if (entries[3].revents != 0) drain(captures_[1]);
     if (captures_[0].over || captures_[1].over) end(output_over_);
-    if (entries[0].revents != 0) on_init_report();
+    if (entries[0].revents != 0) on_end();
     if (entries[1].revents != 0 && !ended_) on_init_death();
     if (entries[4].revents != 0) return on_timer();
     return {};
@@ -136,7 +126,7 @@ class Supervision {
     static char buffer[kReadBytes];  // one thread, and no copy outlives the call
     const ssize_t n = read(capture.pipe.get(), buffer, sizeof buffer);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-      if (killed_ || ended_) capture.pipe.reset();  // all writers are dead: empty means done
+      if (killed_ || ended_) capture.pipe.reset();  // empty means done
       return;
     }
     if (n <= 0) return capture.pipe.reset();
@@ -153,37 +143,45 @@ class Supervision {
     // What comes after the limit is thrown away, so that the pipe can be emptied.
   }
 
-  void on_init_report() {
+  void on_end() {
     InitReport report{};
     const ssize_t n = recv(sandbox_.control.get(), &report, sizeof report, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (n != sizeof report) return on_init_death();
-    switch (report.kind) {
-      case InitReport::Kind::executing:
-        executing_ = true;
-        setup_cpu_ns_ = report.cpu_ns;
-        executing_at_ = Clock::time_point(nanoseconds(report.at_ns + clock_offset_ns_));
-        // For the checks while it runs. What the program used until now (next to nothing) is in its favour; the account at its end is
-        // exact.
-        cpu_at_exec_ns_ = station_.cpu_ns().value_or(setup_cpu_ns_);
-        arm();
-        return;
-      case InitReport::Kind::exec_failed:
-        exec_error_ = report.error;
-        exec_step_ = report.step;
-        return;
-      case InitReport::Kind::ended:
-        wall_ = Clock::time_point(nanoseconds(report.at_ns)) - executing_at_;
-        status_ = report.status;
-        setup_cpu_ns_ += report.cpu_ns;
-        ended_ = true;
-        return;
-      case InitReport::Kind::no_space: no_space_ = killed_ = true; return;
-      case InitReport::Kind::failed:
-        return fail(std::string("sandbox set-up: ") + name(report.step) + ": " + std::strerror(report.error), report.error);
-      case InitReport::Kind::prepared: break;
+    take_program_reports();
+    if (report.kind != InitReport::Kind::ended) return fail("unexpected report from init");
+    wall_ = Clock::time_point(nanoseconds(report.at_ns + sandbox_.clock_offset_ns)) - executing_at_;
+    status_ = report.status;
+    setup_cpu_ns_ += report.cpu_ns;
+    ended_ = true;
+    // Before it executes, the program's process is ours: its death is a report or a fault.
+    if (executing_ || exec_error_ != 0 || no_space_) return;
+    if (station_.take_oom_event()) return end(oom_);
+    fail("the program's process died before it executed");
+  }
+
+  /// What the process that becomes the program said since the last look.
+  void take_program_reports() {
+    InitReport report{};
+    while (recv(sandbox_.program.get(), &report, sizeof report, MSG_DONTWAIT) == sizeof report) {
+      switch (report.kind) {
+        case InitReport::Kind::executing:
+          executing_ = true;
+          setup_cpu_ns_ += report.cpu_ns;
+          executing_at_ = Clock::time_point(nanoseconds(report.at_ns + sandbox_.clock_offset_ns));
+          break;
+        case InitReport::Kind::exec_failed:
+          exec_error_ = report.error;
+          exec_step_ = report.step;
+          break;
+        case InitReport::Kind::no_space: no_space_ = true; break;
+        case InitReport::Kind::failed:
+          fail(std::string("sandbox set-up: ") + name(report.step) + ": " + std::strerror(report.error), report.error);
+          break;
+        case InitReport::Kind::prepared:
+        case InitReport::Kind::ended: fail("unexpected report from the program's process");
+      }
     }
-    fail("unexpected report from init");
   }
 
   /// Init dies before its report only when we or the kernel's OOM killer killed it.
@@ -196,15 +194,18 @@ class Supervision {
   core::Status on_timer() {
     std::uint64_t expirations = 0;
     (void)!read(timer_.get(), &expirations, sizeof expirations);
-    if (!executing_) {
+    if (!executing_) take_program_reports();
+    if (executing_) {
+      if (Clock::now() - executing_at_ >= std::chrono::microseconds(request_.limits.wall_time_us)) end(wall_over_);
+      auto cpu = station_.cpu_ns();
+      if (!cpu) return std::unexpected(cpu.error());
+      cpu_seen_ns_ = *cpu - std::min(*cpu, setup_cpu_ns_);
+      if (cpu_seen_ns_ > request_.limits.cpu_time_us * 1000) end(cpu_over_);
+    } else if (Clock::now() - go_at_ >= kSetUpTime) {
       fail("the program's start takes too long");
-      return {};
+    } else {
+      executing_at_ = Clock::now();  // at the earliest
     }
-    if (Clock::now() - executing_at_ >= std::chrono::microseconds(request_.limits.wall_time_us)) end(wall_over_);
-    auto cpu = station_.cpu_ns();
-    if (!cpu) return std::unexpected(cpu.error());
-    cpu_seen_ns_ = *cpu - std::min(*cpu, cpu_at_exec_ns_);
-    if (cpu_seen_ns_ > request_.limits.cpu_time_us * 1000) end(cpu_over_);
     if (!killed_) arm();
     return {};
   }
@@ -298,10 +299,10 @@ class Supervision {
   int caller_;
   std::array<Capture, 2> captures_;
   core::Fd timer_;
-  Clock::time_point executing_at_;
+  Clock::time_point go_at_, executing_at_;  // executing_at_: not before this, until it is known
   nanoseconds wall_{0};
   CgroupUsage used_;
-  std::uint64_t clock_offset_ns_ = 0, setup_cpu_ns_ = 0, cpu_at_exec_ns_ = 0, cpu_seen_ns_ = 0;
+  std::uint64_t setup_cpu_ns_ = 0, cpu_seen_ns_ = 0;
   int status_ = 0, exec_error_ = 0;
   InitStep exec_step_ = InitStep::none;
   bool executing_ = false, ended_ = false, killed_ = false, no_space_ = false;

@@ -8,6 +8,7 @@
 namespace bailiff::sandbox {
 
 struct StepFds {
+  std::string request_bytes;  // empty where `request` holds them
   core::Fd request, stdout_memfd, stderr_memfd, stdin_memfd;  // stdin_memfd may be empty
   std::vector<core::Fd> trees;
 };

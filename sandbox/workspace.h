@@ -1,34 +1,24 @@
 #pragma once
-// /work: a capped tmpfs that the slot makes and shows to one sandbox after the other of the same job.
-#include <string>
+// A /work that outlives its sandbox: the workspace of one step, shown to the next step of the same job. Every sandbox has a fresh one of
+// its own; a kept one is mounted over it.
+#include <sys/types.h>
 
 #include "core/fd.h"
-#include "core/limits.h"
 #include "core/result.h"
 
 namespace bailiff::sandbox {
 
 class Workspace {
  public:
-  /// `directory` is an empty directory in the slot's private mount namespace; `owner` the host id of the program.
-  Workspace(std::string directory, std::uint32_t owner) : directory_(std::move(directory)), owner_(owner) {}
-  Workspace(const Workspace&) = delete;
-  ~Workspace() { drop(); }
-
-  /// A fresh, empty one with these caps. One that was made ahead and never used is taken as it is where the caps agree.
-  core::Status make(const core::Limits& limits);
-  /// Mounts it at /work in the mount namespace of `process` (a prepared sandbox's init, whose program has not started).
-  core::Status show_to(pid_t process);
-  /// Gives up what is in it.
-  void drop();
-  [[nodiscard]] bool exists() const { return mounted_; }
-  [[nodiscard]] const std::string& directory() const { return directory_; }
+  /// Keeps what is at /work in a prepared sandbox (given by its init, whose program has not started), instead of what was kept before.
+  core::Status keep(pid_t init);
+  /// Mounts what is kept at /work in such a sandbox. It is kept no longer, unless keep() takes it from there again.
+  core::Status show_to(pid_t init);
+  void drop() { kept_.reset(); }
+  [[nodiscard]] bool exists() const { return kept_.valid(); }
 
  private:
-  std::string directory_;
-  std::uint32_t owner_;
-  bool mounted_ = false, used_ = false;
-  std::uint64_t bytes_ = 0, inodes_ = 0;
+  core::Fd kept_;  // a detached mount
 };
 
 }  // namespace bailiff::sandbox
