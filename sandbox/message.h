@@ -2,8 +2,8 @@
 // What caller, launcher and slot say to one another, and its binary form. The slot trusts none of it: decode_* accept only what is
 // well-formed, check_request() only what the launcher's own configuration allows.
 //
-// Caller → slot:   run  {u8 'R', u8 where, u8 has_stdin, [request]} + fds {stdout, stderr, [request], [stdin], trees …}; `where` says whether
-//                  the request follows or is in a sealed memfd.      cancel {u8 'C'}
+// Caller → slot:   run  {u8 'R', u8 where, u8 has_stdin, [request]} + fds {stdout, stderr, [request], [stdin], trees …}
+//                  (`where` says whether the request follows or is in a sealed memfd);  cancel {u8 'C'}
 // Slot → program:  go   {u8 where, u8 has_stdin, [request]} + fds {[request], [stdin], trees …}, to the process that becomes it
 // Slot → caller:   one report per run {u8 'O' outcome… | u8 'E' kind, text} + fds {[collected]}
 // Caller → launcher: the configuration, once. Launcher → caller: {u8 'S', u32 index} + fd for each slot that is ready, {u8 'E', text}
