@@ -134,8 +134,9 @@ class Init {
     die_with_slot();
     // Not readable, traceable or dumpable by anybody inside.
     expect(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0, InitStep::capabilities);
-    for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; ++capability)
-      expect(prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0, InitStep::capabilities);
+    int capability = 0;
+    while (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0) ++capability;
+    expect(errno == EINVAL && capability > CAP_AUDIT_CONTROL, InitStep::capabilities);  // all that this kernel knows
   }
 
   /// From here on the slot's death ends the sandbox. One that came earlier shows as a hang-up of its socket.
@@ -198,6 +199,8 @@ class Init {
       if (ended == program) program_status = status;
     }
     ended_ns_ = clock_ns(CLOCK_MONOTONIC);
+    // Whoever outlives its parent is a child of ours, so without children nobody is left.
+    if (waitpid(-1, &status, __WALL | WNOHANG) < 0) return program_status;
     (void)kill(-1, SIGKILL);
     while (waitpid(-1, &status, __WALL) > 0 || errno == EINTR) {}
     return program_status;

@@ -26,7 +26,7 @@ class Program {
     if (message->bytes.empty()) _exit(0);  // never used
     take_request(*message);
     unpack();
-    for (const auto& [resource, value] : step_rlimits(request_.limits)) set_rlimit(resource, value);
+    set_rlimits(step_rlimits(request_.limits));
     if (const auto& cwd = request_.cwd; chdir(("/work/" + cwd).c_str()) != 0)
       stop({InitReport::Kind::exec_failed, InitStep::working_directory, errno, 0, 0, 0});
     prepare_strings();
@@ -41,6 +41,7 @@ class Program {
     expect(setsid() >= 0, InitStep::session);
     // stdin is /dev/null until "go".
     expect(dup2(parked_.stdout_pipe, 1) == 1 && dup2(parked_.stderr_pipe, 2) == 2, InitStep::stdio);
+    set_rlimits(fixed_rlimits());
     drop_ids();
     umask(022);
     expect(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, InitStep::no_new_privs);
@@ -95,13 +96,15 @@ class Program {
     request_.trees.clear();
   }
 
-  void set_rlimit(int resource, std::uint64_t value) {
-    rlimit now{};
-    expect(getrlimit(static_cast<__rlimit_resource>(resource), &now) == 0, InitStep::rlimits);
-    // Raising a hard limit would need a capability over the host; what the host gives us is then the limit.
-    const rlim_t hard = std::min<rlim_t>(value, now.rlim_max);
-    const rlimit limit{hard, hard};
-    expect(setrlimit(static_cast<__rlimit_resource>(resource), &limit) == 0, InitStep::rlimits);
+  void set_rlimits(const RlimitList& limits) {
+    for (const auto& [resource, value] : limits) {
+      rlimit now{};
+      expect(getrlimit(static_cast<__rlimit_resource>(resource), &now) == 0, InitStep::rlimits);
+      // Raising a hard limit would need a capability over the host; what the host gives us is then the limit.
+      const rlim_t hard = std::min<rlim_t>(value, now.rlim_max);
+      const rlimit limit{hard, hard};
+      expect(setrlimit(static_cast<__rlimit_resource>(resource), &limit) == 0, InitStep::rlimits);
+    }
   }
 
   void drop_ids() {
@@ -147,17 +150,18 @@ class Program {
 
 }  // namespace
 
-std::vector<std::pair<int, std::uint64_t>> step_rlimits(const core::Limits& limits) {
+RlimitList fixed_rlimits() {
   constexpr std::uint64_t kLockedBytes = 8 << 20, kPendingSignals = 1024, kMessageQueueBytes = 819'200;
-  return {{RLIMIT_STACK, limits.stack_bytes},
-          {RLIMIT_FSIZE, limits.file_bytes},
-          {RLIMIT_NOFILE, limits.open_files},
-          {RLIMIT_CORE, 0},
+  return {{RLIMIT_CORE, 0},
           {RLIMIT_MEMLOCK, kLockedBytes},
           {RLIMIT_SIGPENDING, kPendingSignals},
           {RLIMIT_MSGQUEUE, kMessageQueueBytes},
           {RLIMIT_NICE, 0},
           {RLIMIT_RTPRIO, 0}};
+}
+
+RlimitList step_rlimits(const core::Limits& limits) {
+  return {{RLIMIT_STACK, limits.stack_bytes}, {RLIMIT_FSIZE, limits.file_bytes}, {RLIMIT_NOFILE, limits.open_files}};
 }
 
 void become_program(const ParkedProgram& parked) { Program(parked).run(); }

@@ -16,7 +16,10 @@ struct ParkedProgram {
 /// Reports `prepared`, then `executing` or what failed; does not return.
 [[noreturn]] void become_program(const ParkedProgram& parked);
 
-/// rlimits of a step, as {resource, soft and hard value}. Pure.
-std::vector<std::pair<int, std::uint64_t>> step_rlimits(const core::Limits& limits);
+/// As {resource, soft and hard value}.
+using RlimitList = std::vector<std::pair<int, std::uint64_t>>;
+/// What every program runs under, and what its limits say. Pure.
+RlimitList fixed_rlimits();
+RlimitList step_rlimits(const core::Limits& limits);
 
 }  // namespace bailiff::sandbox

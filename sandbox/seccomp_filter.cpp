@@ -14,6 +14,7 @@
 #include <memory>
 
 #include "core/fd.h"
+#include "sandbox/seccomp_compact.h"
 #include "sandbox/tree.h"
 
 namespace bailiff::sandbox {
@@ -461,25 +462,29 @@ core::Result<BpfProgram> compile_ioctl_list() {
 
 }  // namespace
 
-core::Result<SeccompFilter> compile_seccomp_filter() {
-  SeccompFilter filter;
+core::Result<std::vector<BpfProgram>> compile_seccomp_lists() {
+  std::vector<BpfProgram> lists;
   for (auto* compile : {&compile_allow_list, &compile_ioctl_list}) {
     auto program = compile();
     if (!program) return std::unexpected(program.error());
-    filter.programs.push_back(std::move(*program));
+    lists.push_back(std::move(*program));
   }
-  return filter;
+  return lists;
+}
+
+core::Result<SeccompFilter> compile_seccomp_filter() {
+  const auto lists = compile_seccomp_lists();
+  if (!lists) return std::unexpected(lists.error());
+  auto program = compact(*lists, seccomp_arch_native());  // libseccomp's architectures are the kernel's
+  if (!program) return std::unexpected(program.error());
+  return SeccompFilter{std::move(*program)};
 }
 
 int install_seccomp_filter(const SeccompFilter& filter) noexcept {
-  // The allow-list has no seccomp(2) in it, so it goes on last.
-  for (auto program = filter.programs.rbegin(); program != filter.programs.rend(); ++program) {
-    const sock_fprog code{static_cast<unsigned short>(program->size()), const_cast<sock_filter*>(program->data())};
-    // Without SPEC_ALLOW older kernels would slow every program down by disabling speculative store bypass; isolation between
-    // sandboxes does not rest on it, for they never share an address space.
-    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &code) != 0) return errno;
-  }
-  return 0;
+  const sock_fprog code{static_cast<unsigned short>(filter.program.size()), const_cast<sock_filter*>(filter.program.data())};
+  // Without SPEC_ALLOW older kernels would slow every program down by disabling speculative store bypass; isolation between sandboxes does
+  // not rest on it, for they never share an address space.
+  return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &code) == 0 ? 0 : errno;
 }
 
 }  // namespace bailiff::sandbox

@@ -25,6 +25,7 @@ namespace {
 
 constexpr std::uint32_t kIdsPerSlot = 65536;
 constexpr int kMustRestart = 3;
+constexpr std::chrono::microseconds kPause(1500);  // long enough to make a sandbox in
 
 /// A descriptor from the caller: only memfds, so that no read or write on it can block or reach anything else.
 bool is_memfd(int fd) { return fcntl(fd, F_GET_SEALS) >= 0; }
@@ -48,9 +49,11 @@ class SlotProcess {
       auto message = receive_message(caller_.get());
       if (!message || message->bytes.empty()) return 0;
       if (message->bytes.front() != kRunMessage) continue;  // a cancel that came too late
+      paused_ = std::chrono::steady_clock::now() - reported_at_ > kPause;
       auto report = run_step(*message);
       const std::vector<int> fds = report && report->collected.valid() ? std::vector{report->collected.get()} : std::vector<int>{};
       if (!send_message(caller_.get(), encode_report(report), fds)) return 0;
+      reported_at_ = std::chrono::steady_clock::now();
       used();
     }
   }
@@ -89,9 +92,10 @@ class SlotProcess {
     // Held from here on: what the program leaves is collected after the sandbox is dead.
     const core::Fd left(request->collect.empty() ? -1 : open(work_path((*sandbox)->init).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!request->collect.empty() && !left.valid()) return core::errno_error("open the workspace");
-    // The next sandbox is made while this program runs, in groups of its own. Starting a spawner would take too long here.
+    // The next sandbox is made while this program runs, in groups of its own, unless requests come with pauses: then it is made in one,
+    // and takes no time from this program. Starting a spawner would take too long here.
     const auto prepare_next = [&] {
-      if (next().is_warm(image_root_))
+      if (!paused_ && next().is_warm(image_root_))
         (void)next().prepare(image_root_, limits_);  // what fails here fails again, and is reported, when it is needed
     };
     auto outcome = supervise(current(), **sandbox, *request, fds, caller_.get(), prepare_next);
@@ -194,7 +198,8 @@ class SlotProcess {
   unsigned turn_ = 0;
   std::string image_root_ = image_directory(context_.run_directory, 0);
   core::Limits limits_ = core::default_limits();  // of the last request: most often those of the next
-  bool is_used_ = false;
+  std::chrono::steady_clock::time_point reported_at_;
+  bool is_used_ = false, paused_ = false;  // paused_: before the request that runs
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -82,6 +83,8 @@ core::Status Stall::make_ends() {
     *theirs = core::Fd(ends[1]);
     if (fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0) return core::errno_error("fcntl");
   }
+  sandbox_.timer = core::Fd(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!sandbox_.timer.valid()) return core::errno_error("timerfd_create");
   return {};
 }
 

@@ -17,6 +17,7 @@ struct Sandbox {
   // The program's output. The write ends stay open here, so that a program that ends or closes them wakes nobody.
   core::Fd stdout_pipe, stderr_pipe;
   InitEnds theirs;
+  core::Fd timer;  // a timerfd for whoever supervises it
   core::Fd clock_offsets;  // of its time namespace, where they can still be set; else empty
   std::uint64_t clock_offset_ns = 0;  // what the times in its reports are behind CLOCK_MONOTONIC
   core::Limits limits;  // what it is prepared for

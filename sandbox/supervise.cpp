@@ -66,8 +66,6 @@ class Supervision {
   core::Status start(const StepFds& fds) {
     captures_[0] = {std::move(sandbox_.stdout_pipe), fds.stdout_memfd.get()};
     captures_[1] = {std::move(sandbox_.stderr_pipe), fds.stderr_memfd.get()};
-    timer_ = core::Fd(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
-    if (!timer_.valid()) return core::errno_error("timerfd_create");
     const bool is_inline = !fds.request.valid();
     std::string go = {is_inline ? kInlineRequest : kMemfdRequest, static_cast<char>(fds.stdin_memfd.valid())};
     go += fds.request_bytes;
@@ -90,7 +88,7 @@ class Supervision {
                                       {sandbox_.pidfd.get(), POLLIN, 0},
                                       {captures_[0].pipe.get(), POLLIN, 0},
                                       {captures_[1].pipe.get(), POLLIN, 0},
-                                      {timer_.get(), POLLIN, 0},
+                                      {sandbox_.timer.get(), POLLIN, 0},
                                       {station_.oom_fd(), station_.oom_poll_events(), 0},
                                       {caller_, POLLIN, 0}}};
     if (poll(entries.data(), entries.size(), -1) < 0 && errno != EINTR) return core::errno_error("poll");
@@ -193,7 +191,7 @@ class Supervision {
 
   core::Status on_timer() {
     std::uint64_t expirations = 0;
-    (void)!read(timer_.get(), &expirations, sizeof expirations);
+    (void)!read(sandbox_.timer.get(), &expirations, sizeof expirations);
     if (!executing_) take_program_reports();
     if (executing_) {
       if (Clock::now() - executing_at_ >= std::chrono::microseconds(request_.limits.wall_time_us)) end(wall_over_);
@@ -225,7 +223,7 @@ class Supervision {
     itimerspec when{};
     when.it_value.tv_sec = static_cast<time_t>(after.count() / 1'000'000'000);
     when.it_value.tv_nsec = static_cast<long>(after.count() % 1'000'000'000);
-    (void)timerfd_settime(timer_.get(), 0, &when, nullptr);
+    (void)timerfd_settime(sandbox_.timer.get(), 0, &when, nullptr);
   }
 
   core::Outcome outcome() {
@@ -298,7 +296,6 @@ class Supervision {
   const StepRequest& request_;
   int caller_;
   std::array<Capture, 2> captures_;
-  core::Fd timer_;
   Clock::time_point go_at_, executing_at_;  // executing_at_: not before this, until it is known
   nanoseconds wall_{0};
   CgroupUsage used_;
