@@ -19,7 +19,7 @@ struct Sandbox {
   InitEnds theirs;
   core::Fd timer;  // a timerfd for whoever supervises it
   core::Fd clock_offsets;  // of its time namespace, where they can still be set; else empty
-  std::uint64_t clock_offset_ns = 0;  // what the times in its reports are behind CLOCK_MONOTONIC
+  std::uint64_t clock_offset_ns = 0;  // what the times in the program's reports are behind CLOCK_MONOTONIC
   core::Limits limits;  // what it is prepared for
 };
 

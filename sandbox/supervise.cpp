@@ -148,7 +148,7 @@ class Supervision {
     if (n != sizeof report) return on_init_death();
     take_program_reports();
     if (report.kind != InitReport::Kind::ended) return fail("unexpected report from init");
-    wall_ = Clock::time_point(nanoseconds(report.at_ns + sandbox_.clock_offset_ns)) - executing_at_;
+    wall_ = Clock::time_point(nanoseconds(report.at_ns)) - executing_at_;
     status_ = report.status;
     setup_cpu_ns_ += report.cpu_ns;
     ended_ = true;
