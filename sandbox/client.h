@@ -30,6 +30,8 @@ struct Image {
   std::string path;  // directory only, absolute
 };
 
+inline constexpr std::uint64_t kMaxClockStartS = 1'000'000'000;
+
 struct LauncherConfig {
   std::string launcher_path;             // the bailiff-launcher binary; empty: beside the running program
   unsigned slots = 1;
@@ -37,6 +39,7 @@ struct LauncherConfig {
   core::Limits ceiling = core::ceiling_limits();  // the launcher refuses requests above it
   std::uint32_t uid_base = 0x30000000;   // slot k uses host ids [uid_base + k * 65536, … + 65536)
   std::string cgroup_parent = "bailiff"; // our subtree's name under this process's own cgroup
+  std::uint64_t clock_start_s = 0;       // what a program's monotonic and boot clocks start at
   std::vector<std::string> slot_cpus;    // optional: cpuset list of slot k ("0", "2-3"); empty: not pinned
 };
 

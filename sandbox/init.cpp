@@ -127,8 +127,8 @@ class Init {
     // namespace can be set only until somebody lives in it. The program will be the first.
     expect(unshare(CLONE_NEWCGROUP | CLONE_NEWTIME) == 0, InitStep::unshare);
     if (!exec_enters_time_namespace()) {
-      clock_offset_ns_ = clock_ns(CLOCK_MONOTONIC) / kSecondNs * kSecondNs;
-      expect(write_kernel_file("/proc/self/timens_offsets", clock_offsets_from_now()).has_value(), InitStep::unshare);
+      clock_offset_ns_ = (clock_ns(CLOCK_MONOTONIC) / kSecondNs - config_.clock_start_s) * kSecondNs;  // modulo 2^64, as its use is
+      expect(write_kernel_file("/proc/self/timens_offsets", clock_offsets_from_now(config_.clock_start_s)).has_value(), InitStep::unshare);
     }
     expect(setgroups(0, nullptr) == 0 && setresgid(0, 0, 0) == 0 && setresuid(0, 0, 0) == 0, InitStep::ids);
     die_with_slot();
@@ -227,9 +227,9 @@ bool exec_enters_time_namespace() {
   return enters;
 }
 
-std::string clock_offsets_from_now() {
-  return "monotonic -" + std::to_string(clock_ns(CLOCK_MONOTONIC) / kSecondNs) + " 0\nboottime -" +
-         std::to_string(clock_ns(CLOCK_BOOTTIME) / kSecondNs) + " 0\n";
+std::string clock_offsets_from_now(std::uint64_t start_s) {
+  const auto offset = [&](clockid_t clock) { return std::to_string(static_cast<std::int64_t>(start_s - clock_ns(clock) / kSecondNs)); };
+  return "monotonic " + offset(CLOCK_MONOTONIC) + " 0\nboottime " + offset(CLOCK_BOOTTIME) + " 0\n";
 }
 
 const char* name(InitStep step) { return kStepNames.at(static_cast<std::size_t>(step)); }

@@ -69,8 +69,8 @@ std::uint64_t clock_ns(clockid_t clock);
 /// Whether exec moves a process into the time namespace that is meant for its children (since Linux 6.3). Then the clocks start at "go",
 /// else when the sandbox is prepared.
 bool exec_enters_time_namespace();
-/// Text for timens_offsets that lets both clocks start at zero now.
-std::string clock_offsets_from_now();
+/// Text for timens_offsets that lets both clocks start now, at `start_s` seconds.
+std::string clock_offsets_from_now(std::uint64_t start_s);
 
 /// The sandbox's ends of what connects it with the slot.
 struct InitEnds {
@@ -84,6 +84,7 @@ struct InitConfig {
   InitEnds ends;
   core::Fd mapped;      // becomes readable once the id maps are written
   const SeccompFilter& filter;
+  std::uint64_t clock_start_s;
 };
 
 /// Does not return.

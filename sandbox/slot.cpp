@@ -65,7 +65,7 @@ class SlotProcess {
       auto station =
           context_.cgroups.make_station(station_name(context_.index, i), context_.index < pins.size() ? pins[context_.index] : "");
       if (!station) return std::unexpected(station.error());
-      stalls_[i] = std::make_unique<Stall>(std::move(*station), id_base_, context_.filter);
+      stalls_[i] = std::make_unique<Stall>(std::move(*station), id_base_, context_.filter, context_.config.clock_start_s);
     }
     return {};
   }

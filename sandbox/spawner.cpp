@@ -101,7 +101,11 @@ class SpawnerProcess {
     if (init == 0) {
       map_done.reset();
       auto& fds = message.fds;
-      run_init({limits, {std::move(fds[0]), std::move(fds[1]), std::move(fds[2]), std::move(fds[3])}, std::move(mapped), *config_.filter});
+      run_init({limits,
+                {std::move(fds[0]), std::move(fds[1]), std::move(fds[2]), std::move(fds[3])},
+                std::move(mapped),
+                *config_.filter,
+                config_.clock_start_s});
     }
     if (init < 0) return core::errno_error("clone3");
     if (auto prepared = prepare_init(init); !prepared) {

@@ -22,6 +22,7 @@ struct SpawnerConfig {
   std::string image_root;  // as built by build_image_root
   std::uint32_t id_base;  // host id of the sandbox's root; + 1 is the program's
   const SeccompFilter* filter;
+  std::uint64_t clock_start_s;
 };
 
 class Spawner {

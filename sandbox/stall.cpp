@@ -47,7 +47,7 @@ core::Status Stall::prepare(const std::string& image_root, const core::Limits& l
 core::Status Stall::begin(const std::string& image_root, const core::Limits& limits) {
   if (!spawner_ || image_root != image_root_) {
     spawner_.reset();
-    auto spawner = Spawner::start({image_root, id_base_, &filter_});
+    auto spawner = Spawner::start({image_root, id_base_, &filter_, clock_start_s_});
     if (!spawner) return std::unexpected(spawner.error());
     spawner_ = std::move(*spawner);
     image_root_ = image_root;

@@ -25,8 +25,8 @@ struct Sandbox {
 
 class Stall {
  public:
-  Stall(std::unique_ptr<Station> station, std::uint32_t id_base, const SeccompFilter& filter)
-      : station_(std::move(station)), id_base_(id_base), filter_(filter) {}
+  Stall(std::unique_ptr<Station> station, std::uint32_t id_base, const SeccompFilter& filter, std::uint64_t clock_start_s)
+      : station_(std::move(station)), id_base_(id_base), filter_(filter), clock_start_s_(clock_start_s) {}
   Stall(const Stall&) = delete;
   ~Stall();
 
@@ -44,6 +44,8 @@ class Stall {
   /// True when prepare() for this image will not have to start a spawner.
   [[nodiscard]] bool is_warm(const std::string& image_root) const { return spawner_ && image_root == image_root_; }
   [[nodiscard]] Station& station() { return *station_; }
+  /// What the programs' clocks start at.
+  [[nodiscard]] std::uint64_t clock_start_s() const { return clock_start_s_; }
   /// Waits for init's death after a kill; false when it did not die in time.
   [[nodiscard]] bool kill_and_reap();
 
@@ -56,6 +58,7 @@ class Stall {
   std::unique_ptr<Station> station_;
   std::uint32_t id_base_;
   const SeccompFilter& filter_;
+  std::uint64_t clock_start_s_;
   std::optional<Spawner> spawner_;
   std::string image_root_;
   Sandbox sandbox_;

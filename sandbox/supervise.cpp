@@ -74,7 +74,7 @@ class Supervision {
     if (fds.stdin_memfd.valid()) passed.push_back(fds.stdin_memfd.get());
     for (const auto& tree : fds.trees) passed.push_back(tree.get());
     // Monotonic and boot time start near zero in the sandbox.
-    const std::string offsets = clock_offsets_from_now();
+    const std::string offsets = clock_offsets_from_now(stall_.clock_start_s());
     if (sandbox_.clock_offsets.valid() && write(sandbox_.clock_offsets.get(), offsets.data(), offsets.size()) < 0)
       return core::errno_error("write timens_offsets");
     go_at_ = executing_at_ = Clock::now();

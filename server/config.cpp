@@ -153,6 +153,8 @@ std::vector<Setting> make_settings() {
       text_setting("listen", &Config::listen, "127.0.0.1:8080", "ADDRESS:PORT to serve HTTP on; port 0 picks a free one"),
       text_setting("data", &Config::data, "/var/lib/bailiff", "directory of the database; made where it does not exist"),
       integer_setting("slots", &Config::slots, 0, 0, 1024, "steps that run at one time; 0: one for each CPU"),
+      integer_setting("clock_start_s", &Config::clock_start_s, 0, 0, 1'000'000'000,
+                      "what a program's monotonic and boot clocks start at, in seconds"),
       list_setting("slot_cpus", &Config::slot_cpus, "CPUs of each slot, one cpuset list a slot (\"0\", \"2-3\"); empty: not pinned"),
       text_setting("user", &Config::user, "",
                    "user name or UID:GID that bailiffd becomes; empty: user bailiff, or 65534:65534 without one"),

@@ -50,6 +50,7 @@ core::Result<sandbox::Launcher> start_launcher(const Config& config) {
   launcher.ceiling = config.ceiling;
   launcher.cgroup_parent = config.cgroup_parent;
   launcher.slot_cpus = config.slot_cpus;
+  launcher.clock_start_s = config.clock_start_s;
   return sandbox::Launcher::start(launcher);
 }
 

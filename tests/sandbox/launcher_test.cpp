@@ -66,6 +66,32 @@ TEST_F(SandboxTest, AKilledSlotIsReplacedAndItsProgramDies) {
   for (int i = 0; i < 4; ++i) EXPECT_EQ(run(victim({"exit", "0"})).verdict(), Verdict::ok);
 }
 
+TEST_F(SandboxTest, ClocksStartWhereTheLauncherWasTold) {
+  LauncherConfig config;
+  config.uid_base = 0x48000000;
+  config.clock_start_s = 500'000'000;
+  auto request = victim({"identity"});
+  config.images = {{request.image, Image::Kind::host, ""}};
+  auto launcher = Launcher::start(config);
+  ASSERT_TRUE(launcher) << launcher.error().what;
+  auto other = launcher->next_slot();
+  ASSERT_TRUE(other);
+  for (int i = 0; i < 3; ++i) {
+    auto again = victim({"identity"});
+    again.stdout_fd = std::move(*output_memfd());
+    again.stderr_fd = std::move(*output_memfd());
+    const int out = dup(again.stdout_fd.get());
+    ASSERT_TRUE(other->run(again));
+    const auto text = *read_all(out);
+    close(out);
+    const auto uptime = text.find("uptime ");
+    ASSERT_NE(uptime, text.npos) << text;
+    const long seconds = std::stol(text.substr(uptime + 7));
+    EXPECT_GE(seconds, 500'000'000) << text;
+    EXPECT_LT(seconds, 500'000'600) << text;
+  }
+}
+
 TEST_F(SandboxTest, ManyStepsLeaveNothingAndDoNotDrift) {
   for (int i = 0; i < 200; ++i) {
     const auto ran = run(victim({"exit", "0"}), static_cast<unsigned>(i % 2));
