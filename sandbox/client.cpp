@@ -60,7 +60,13 @@ core::Status Slot::start(const StepRequest& request) {
   }
   if (request.stdin_fd.valid()) fds.push_back(request.stdin_fd.get());
   for (const auto& tree : request.trees) fds.push_back(tree.get());
+  keeps_workspace_ = request.keep_workspace;
   return send_message(socket_.get(), message, fds);
+}
+
+core::Status Slot::drop_workspace() {
+  if (!std::exchange(keeps_workspace_, false)) return {};
+  return send_message(socket_.get(), {&kDropMessage, 1});
 }
 
 core::Status Slot::cancel() { return send_message(socket_.get(), {&kCancelMessage, 1}); }

@@ -78,6 +78,8 @@ class Slot {
   core::Status start(const StepRequest& request);
   /// Ends the running step with verdict `cancelled`; its report still comes. Harmless when nothing runs.
   core::Status cancel();
+  /// Lets go of a workspace that the last step kept; the next cannot have it.
+  core::Status drop_workspace();
   /// Waits for and takes the report. ErrorKind::internal with the slot alive: our set-up failed, the slot goes on;
   /// ErrorKind::unavailable: the slot is gone; ErrorKind::invalid: the slot refused the request (unknown image, above the ceiling …).
   core::Result<StepReport> finish();
@@ -87,6 +89,7 @@ class Slot {
  private:
   unsigned index_;
   core::Fd socket_;
+  bool keeps_workspace_ = false;
 };
 
 /// Owns the launcher process. Its destructor closes the socket, so that the launcher ends all it runs, and reaps it.

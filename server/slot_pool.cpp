@@ -174,6 +174,8 @@ SlotLease::~SlotLease() { give_back(); }
 void SlotLease::give_back() {
   if (slot_ == nullptr) return;
   if (slot_->running) pool_->retire(*slot_, "given up while a step ran");
+  if (slot_->port != nullptr)
+    if (auto dropped = slot_->port->drop_workspace(); !dropped) pool_->retire(*slot_, dropped.error().what);
   slot_->leased = false;
   slot_->job_id.clear();
   slot_.reset();

@@ -14,6 +14,7 @@ class SlotPort {
   [[nodiscard]] virtual int fd() const = 0;
   virtual core::Status start(const sandbox::StepRequest& request) = 0;
   virtual core::Status cancel() = 0;
+  virtual core::Status drop_workspace() = 0;
   virtual core::Result<sandbox::StepReport> finish() = 0;
 };
 
@@ -32,6 +33,7 @@ class SandboxSlot final : public SlotPort {
   [[nodiscard]] int fd() const override { return slot_.fd(); }
   core::Status start(const sandbox::StepRequest& request) override { return slot_.start(request); }
   core::Status cancel() override { return slot_.cancel(); }
+  core::Status drop_workspace() override { return slot_.drop_workspace(); }
   core::Result<sandbox::StepReport> finish() override { return slot_.finish(); }
 
  private:

@@ -444,7 +444,9 @@ const std::map<std::string, std::function<int(const Arguments&)>> kVictims = {
     {"write_file",
      [](const Arguments& a) {
        const int fd = open(a.at(0).c_str(), O_CREAT | O_WRONLY, 0644);
-       return fd >= 0 && write(fd, a.at(1).data(), a.at(1).size()) > 0 ? 0 : 1;
+       if (fd < 0 || write(fd, a.at(1).data(), a.at(1).size()) <= 0) return 1;
+       if (a.size() > 2) pause();
+       return 0;
      }},
 };
 

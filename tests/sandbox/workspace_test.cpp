@@ -17,6 +17,27 @@ TEST_F(SandboxTest, WorkspaceIsKeptOnlyWhereAsked) {
   EXPECT_EQ(run(victim({"print_file", "a.txt"})).outcome().exit_code, ENOENT);
 }
 
+TEST_F(SandboxTest, AWorkspaceThatWasDroppedIsNotKept) {
+  auto first = victim({"write_file", "a.txt", "one"});
+  first.keep_workspace = true;
+  ASSERT_EQ(run(std::move(first)).verdict(), Verdict::ok);
+  ASSERT_TRUE(slot(0).drop_workspace());
+  auto second = victim({"print_file", "a.txt"});
+  second.keep_previous_workspace = true;
+  EXPECT_EQ(run(std::move(second)).outcome().exit_code, ENOENT);
+}
+
+TEST_F(SandboxTest, AWorkspaceOutlivesAKilledStep) {
+  auto first = victim({"write_file", "a.txt", "one", "and wait"});
+  first.keep_workspace = true;
+  first.limits.wall_time_us = 200'000;
+  ASSERT_EQ(run(std::move(first)).verdict(), Verdict::wall_time_limit_exceeded);
+  auto second = victim({"print_file", "a.txt"});
+  second.trees.clear();
+  second.keep_previous_workspace = true;
+  EXPECT_EQ(run(std::move(second)).out, "one");
+}
+
 TEST_F(SandboxTest, CollectsWhatMatchesAndFollowsNothing) {
   auto request = victim({"plant_traps"});
   request.collect = {"out/**"};

@@ -101,6 +101,7 @@ TEST_F(RunnerTest, CompileThenRunInOneSlotAndOneWorkspace) {
   EXPECT_EQ(seen[0].trees, 1u);
   EXPECT_TRUE(seen[0].keep && !seen[0].keep_previous && !seen[0].collect);
   EXPECT_TRUE(seen[1].keep_previous && !seen[1].keep);
+  EXPECT_GE(slots_->dropped_workspaces, 1u);
   EXPECT_EQ(seen[1].trees, 0u);
   EXPECT_EQ(seen[1].argv, (std::vector<std::string>{"./main", "a", "b"}));
 }

@@ -75,6 +75,7 @@ class FakeSlot final : public SlotPort {
     if (pending_) end(report_of(core::Verdict::cancelled));
     return {};
   }
+  core::Status drop_workspace() override;
   Report finish() override {
     take_event(event_);
     if (!report_) return dead_slot();
@@ -124,6 +125,7 @@ class FakeSlots final : public SlotSource {
 
   Behaviour behave;
   std::vector<Seen> seen;
+  std::size_t dropped_workspaces = 0;
   std::map<unsigned, FakeSlot*> live;
 
  private:
@@ -133,6 +135,11 @@ class FakeSlots final : public SlotSource {
 
 inline FakeSlot::~FakeSlot() {
   if (owner_.live[index_] == this) owner_.live.erase(index_);
+}
+
+inline core::Status FakeSlot::drop_workspace() {
+  ++owner_.dropped_workspaces;
+  return {};
 }
 
 inline core::Status FakeSlot::start(const sandbox::StepRequest& request) {
