@@ -72,7 +72,8 @@ void add_languages(const std::string& definitions, std::vector<Finding>& finding
 std::vector<Finding> examine(const DoctorOptions& options) {
   std::vector<Finding> findings = {launcher_finding()};
   for (auto& capability : sandbox::probe_host())
-    findings.push_back({std::move(capability.name), capability.present, true, std::move(capability.detail), std::move(capability.fix)});
+    findings.push_back(
+        {std::move(capability.name), capability.present, capability.required, std::move(capability.detail), std::move(capability.fix)});
   add_languages(options.definitions, findings);
   return findings;
 }

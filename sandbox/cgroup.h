@@ -11,6 +11,7 @@
 // Sources: Documentation/admin-guide/cgroup-v1/{memory,cpuacct,pids}.rst, cgroup-v2.rst.
 #include <sys/types.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -59,11 +60,28 @@ class Station {
   virtual core::Status end() = 0;
 };
 
+/// One path for each controller; empty where there is none. Those that v2 has are one and the same there.
+struct ControllerPaths {
+  std::string memory, cpu, cpuacct, pids, cpuset, devices;
+};
+struct Controller {
+  const char* name;  // of the v1 hierarchy
+  std::string ControllerPaths::* path;
+  const char* v2_name;  // in cgroup.controllers; "": v2 has it in every group without a controller
+  bool required;        // without it no step runs
+};
+inline constexpr std::array<Controller, 6> kControllers = {{{"memory", &ControllerPaths::memory, "memory", true},
+                                                            {"cpu", &ControllerPaths::cpu, "cpu", true},
+                                                            {"cpuacct", &ControllerPaths::cpuacct, "cpu", true},
+                                                            {"pids", &ControllerPaths::pids, "pids", true},
+                                                            {"cpuset", &ControllerPaths::cpuset, "cpuset", false},
+                                                            {"devices", &ControllerPaths::devices, "", false}}};
+
 /// The cgroup side of this host, as found under `root` ("" for the real one; a directory for tests).
 class CgroupHost {
  public:
-  /// Finds every controller (memory, cpu, cpuacct, pids, cpuset) and this process's group in it, and makes our own subtree
-  /// `name` below that. What an earlier, dead launcher of the same name left is removed.
+  /// Finds every controller (kControllers) and this process's group in it, and makes our own subtree `name` below that. What an
+  /// earlier, dead launcher of the same name left is removed.
   static core::Result<CgroupHost> make(const std::string& name, const std::string& root = "");
   CgroupHost(CgroupHost&&) noexcept = default;
   CgroupHost& operator=(CgroupHost&&) noexcept = default;
@@ -81,19 +99,17 @@ class CgroupHost {
   core::Status make_unified_base(const std::string& name, const std::string& own_group, const std::string& root_group);
   [[nodiscard]] std::vector<std::string> all_bases() const;
   bool unified_ = false;
-  // Our subtree's directory in each hierarchy; all equal on v2, cpuset empty where there is none.
-  std::string memory_, cpu_, cpuacct_, pids_, cpuset_;
+  ControllerPaths bases_;  // our subtree's directory in each hierarchy
 };
 
 /// The mount point and this process's path of each hierarchy that matters, from /proc/self/{mountinfo,cgroup} texts. Pure.
-struct CgroupHierarchies {
-  std::string memory, cpu, cpuacct, pids, cpuset;  // directory of this process's group; empty: not there
+struct CgroupHierarchies : ControllerPaths {
   std::string unified_root;  // mount point of the v2 hierarchy; set where `unified` is
   bool unified = false;
 };
 CgroupHierarchies parse_hierarchies(std::string_view mountinfo, std::string_view self_cgroup);
 
-std::unique_ptr<Station> make_station_v1(std::string memory, std::string cpu, std::string cpuacct, std::string pids, std::string cpuset);
+std::unique_ptr<Station> make_station_v1(const ControllerPaths& groups);
 std::unique_ptr<Station> make_station_v2(std::string base, std::string station, std::string cpus);
 
 }  // namespace bailiff::sandbox

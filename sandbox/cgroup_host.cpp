@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "sandbox/cgroup.h"
+#include "sandbox/cgroup_devices.h"
 #include "sandbox/kernel_file.h"
 
 namespace bailiff::sandbox {
@@ -92,12 +93,14 @@ core::Status enable_controllers(const std::string& group) {
   const auto available = read_kernel_file(group + "/cgroup.controllers");
   if (!available) return std::unexpected(available.error());
   const std::string list = " " + available->substr(0, available->find('\n')) + " ";
-  for (const char* controller : {"memory", "cpu", "pids", "cpuset"}) {
-    if (!list.contains(std::string(" ") + controller + " ")) {
-      if (std::string_view(controller) == "cpuset") continue;  // only needed where slots are pinned
-      return core::error(core::ErrorKind::unavailable, "the cgroup " + group + " has no " + controller + " controller; delegate it");
+  for (const auto& controller : kControllers) {
+    const std::string name = controller.v2_name;
+    if (name.empty()) continue;
+    if (!list.contains(" " + name + " ")) {
+      if (!controller.required) continue;
+      return core::error(core::ErrorKind::unavailable, "the cgroup " + group + " has no " + name + " controller; delegate it");
     }
-    if (auto enabled = write_kernel_file(group + "/cgroup.subtree_control", std::string("+") + controller); !enabled) return enabled;
+    if (auto enabled = write_kernel_file(group + "/cgroup.subtree_control", "+" + name); !enabled) return enabled;
   }
   return {};
 }
@@ -113,6 +116,27 @@ bool move_into_leaf(const std::string& group) {
   for (const pid_t pid : {getppid(), getpid()})
     if (!write_kernel_file(leaf + "/cgroup.procs", std::to_string(pid))) return false;
   return true;
+}
+
+/// A v1 cpuset without CPUs and memory nodes takes no process, on every level. `cpus` empty: all there are.
+core::Status set_cpuset_v1(const std::string& base, const std::string& group, const std::string& cpus) {
+  const std::string parent = base.substr(0, base.rfind('/'));
+  for (const char* file : {"/cpuset.cpus", "/cpuset.mems"}) {
+    const auto inherited = read_kernel_file(parent + file);
+    if (!inherited) return std::unexpected(inherited.error());
+    const std::string all = inherited->substr(0, inherited->find('\n'));
+    if (auto set = write_kernel_file(base + file, all); !set) return set;
+    const bool pinned = !cpus.empty() && std::string_view(file) == "/cpuset.cpus";
+    if (auto set = write_kernel_file(group + file, pinned ? cpus : all); !set) return set;
+  }
+  return {};
+}
+
+/// On v2. A kernel without device programs leaves it to the mounts, as a v1 host without the hierarchy does (docs/security.md).
+core::Status limit_devices(const std::string& base) {
+  auto limited = limit_devices_v2(base);
+  if (!limited && limited.error().kind == core::ErrorKind::unavailable) return {};
+  return limited;
 }
 
 }  // namespace
@@ -153,18 +177,14 @@ CgroupHierarchies parse_hierarchies(std::string_view mountinfo, std::string_view
     }
     return "";
   };
-  CgroupHierarchies found{directory("memory", "cgroup"),
-                          directory("cpu", "cgroup"),
-                          directory("cpuacct", "cgroup"),
-                          directory("pids", "cgroup"),
-                          directory("cpuset", "cgroup"),
-                          "",
-                          false};
-  if (found.memory.empty()) {
+  CgroupHierarchies found;
+  for (const auto& controller : kControllers) found.*controller.path = directory(controller.name, "cgroup");
+  const auto is_unified = [](const Mount& mount) { return mount.type == "cgroup2"; };
+  if (const auto mount = std::find_if(mounts.begin(), mounts.end(), is_unified); found.memory.empty() && mount != mounts.end()) {
     const std::string all = directory("", "cgroup2");
-    const auto is_unified = [](const Mount& mount) { return mount.type == "cgroup2"; };
-    const auto mount = std::find_if(mounts.begin(), mounts.end(), is_unified);
-    if (!all.empty()) found = {all, all, all, all, all, mount->point, true};
+    for (const auto& controller : kControllers) found.*controller.path = all;
+    found.unified = true;
+    found.unified_root = mount->point;
   }
   return found;
 }
@@ -198,15 +218,12 @@ core::Status CgroupHost::find_hierarchies(const std::string& root, const std::st
     remove_stale(parent, name.substr(0, name.rfind('.')));
     return parent + "/" + name;
   };
-  memory_ = place(found.memory);
-  cpu_ = place(found.cpu);
-  cpuacct_ = place(found.cpuacct);
-  pids_ = place(found.pids);
-  cpuset_ = place(found.cpuset);
-  for (const auto& [controller, path] : {std::pair{"memory", &memory_}, {"cpu", &cpu_}, {"cpuacct", &cpuacct_}, {"pids", &pids_}})
-    if (path->empty())
+  for (const auto& controller : kControllers) {
+    bases_.*controller.path = place(found.*controller.path);
+    if (controller.required && (bases_.*controller.path).empty())
       return core::error(core::ErrorKind::unavailable,
-                         std::string("no cgroup hierarchy with the ") + controller + " controller is mounted (see `bailiff doctor`)");
+                         std::string("no cgroup hierarchy with the ") + controller.name + " controller is mounted (see `bailiff doctor`)");
+  }
   return {};
 }
 
@@ -223,8 +240,8 @@ core::Status CgroupHost::make_unified_base(const std::string& name, const std::s
     if (!last && last.error().sys_errno == EBUSY && move_into_leaf(parent)) last = enable_controllers(parent);
     if (last) last = enable_controllers(base);
     if (last) {
-      memory_ = cpu_ = cpuacct_ = pids_ = cpuset_ = base;
-      return {};
+      for (const auto& controller : kControllers) bases_.*controller.path = base;
+      return limit_devices(base);
     }
     (void)rmdir(base.c_str());
   }
@@ -233,30 +250,27 @@ core::Status CgroupHost::make_unified_base(const std::string& name, const std::s
 
 std::vector<std::string> CgroupHost::all_bases() const {
   std::vector<std::string> bases;
-  for (const auto* base : {&memory_, &cpu_, &cpuacct_, &pids_, &cpuset_})
-    if (!base->empty() && std::find(bases.begin(), bases.end(), *base) == bases.end()) bases.push_back(*base);
+  for (const auto& controller : kControllers) {
+    const std::string& base = bases_.*controller.path;
+    if (!base.empty() && std::find(bases.begin(), bases.end(), base) == bases.end()) bases.push_back(base);
+  }
   return bases;
 }
 
 core::Result<std::unique_ptr<Station>> CgroupHost::make_station(const std::string& station, const std::string& cpus) const {
-  if (!cpus.empty() && cpuset_.empty()) return core::error(core::ErrorKind::unavailable, "slots cannot be pinned: no cpuset controller");
-  if (unified_) return make_station_v2(memory_, station, cpus);
+  if (!cpus.empty() && bases_.cpuset.empty())
+    return core::error(core::ErrorKind::unavailable, "slots cannot be pinned: no cpuset controller");
+  if (unified_) return make_station_v2(bases_.memory, station, cpus);
   for (const auto& base : all_bases())
     if (auto made = make_directory(base + "/" + station); !made) return std::unexpected(made.error());
-  if (!cpuset_.empty()) {
-    // A v1 cpuset without CPUs and memory nodes takes no process, on every level.
-    const std::string parent = cpuset_.substr(0, cpuset_.rfind('/'));
-    for (const char* file : {"/cpuset.cpus", "/cpuset.mems"}) {
-      const auto inherited = read_kernel_file(parent + file);
-      if (!inherited) return std::unexpected(inherited.error());
-      const std::string all = inherited->substr(0, inherited->find('\n'));
-      if (auto set = write_kernel_file(cpuset_ + file, all); !set) return std::unexpected(set.error());
-      const bool pinned = !cpus.empty() && std::string_view(file) == "/cpuset.cpus";
-      if (auto set = write_kernel_file(cpuset_ + "/" + station + file, pinned ? cpus : all); !set) return std::unexpected(set.error());
-    }
-  }
-  const auto below = [&](const std::string& base) { return base.empty() ? base : base + "/" + station; };
-  return make_station_v1(below(memory_), below(cpu_), below(cpuacct_), below(pids_), below(cpuset_));
+  ControllerPaths groups;
+  for (const auto& controller : kControllers)
+    if (const std::string& base = bases_.*controller.path; !base.empty()) groups.*controller.path = base + "/" + station;
+  if (!groups.cpuset.empty())
+    if (auto set = set_cpuset_v1(bases_.cpuset, groups.cpuset, cpus); !set) return std::unexpected(set.error());
+  if (!groups.devices.empty())
+    if (auto limited = limit_devices_v1(groups.devices); !limited) return std::unexpected(limited.error());
+  return make_station_v1(groups);
 }
 
 core::Status CgroupHost::remove_station(const std::string& station) const {

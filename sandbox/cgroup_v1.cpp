@@ -16,16 +16,15 @@ constexpr std::uint64_t kKeepCacheBytes = 4 << 20;    // page cache of earlier s
 
 class StationV1 final : public Station {
  public:
-  StationV1(std::string memory, std::string cpu, std::string cpuacct, std::string pids, std::string cpuset)
-      : memory_(std::move(memory)), cpu_(std::move(cpu)), cpuacct_(std::move(cpuacct)), pids_(std::move(pids)), cpuset_(std::move(cpuset)) {
-  }
+  explicit StationV1(const ControllerPaths& groups) : groups_(groups) {}
   ~StationV1() override { (void)end(); }
 
   core::Status adopt_spawner(pid_t spawner) override {
     spawner_ = spawner;
-    for (const auto* group : {&memory_, &cpu_, &cpuacct_, &cpuset_}) {
-      if (group->empty()) continue;
-      if (auto attached = write_kernel_file(*group + "/cgroup.procs", std::to_string(spawner)); !attached) return attached;
+    for (const auto& controller : kControllers) {
+      const std::string& group = groups_.*controller.path;
+      if (group.empty() || &group == &pids_) continue;  // of pids it gets one below
+      if (auto attached = write_kernel_file(group + "/cgroup.procs", std::to_string(spawner)); !attached) return attached;
     }
     if (auto renewed = renew_pids_group(); !renewed) return renewed;
     return open_files();
@@ -202,7 +201,9 @@ class StationV1 final : public Station {
 
   static constexpr std::uint64_t kOwnProcesses = 2;  // spawner and init
 
-  std::string memory_, cpu_, cpuacct_, pids_, cpuset_, pids_group_;
+  const ControllerPaths groups_;
+  const std::string &memory_ = groups_.memory, &cpu_ = groups_.cpu, &cpuacct_ = groups_.cpuacct, &pids_ = groups_.pids;
+  std::string pids_group_;
   core::Fd cpu_fd_, user_fd_, system_fd_, cpu_stat_fd_, usage_fd_, peak_fd_, memory_stat_fd_, limit_fd_, swap_limit_fd_, oom_control_fd_,
       oom_fd_, pids_max_fd_, pids_events_fd_, pids_peak_fd_;
   CgroupUsage base_;
@@ -213,8 +214,6 @@ class StationV1 final : public Station {
 
 }  // namespace
 
-std::unique_ptr<Station> make_station_v1(std::string memory, std::string cpu, std::string cpuacct, std::string pids, std::string cpuset) {
-  return std::make_unique<StationV1>(std::move(memory), std::move(cpu), std::move(cpuacct), std::move(pids), std::move(cpuset));
-}
+std::unique_ptr<Station> make_station_v1(const ControllerPaths& groups) { return std::make_unique<StationV1>(groups); }
 
 }  // namespace bailiff::sandbox

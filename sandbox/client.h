@@ -121,6 +121,7 @@ struct Capability {
   bool present = false;
   std::string detail;   // what was found
   std::string fix;      // what to do where it is missing; empty when present
+  bool required = true; // false: without it steps run all the same
 };
 /// Looks at the host; changes nothing. `cgroup.version` has detail "1", "2" or "hybrid".
 std::vector<Capability> probe_host();

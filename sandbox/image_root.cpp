@@ -10,6 +10,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "sandbox/cgroup_devices.h"
+
 namespace bailiff::sandbox {
 namespace {
 
@@ -46,13 +48,6 @@ constexpr std::array kHostEtc = {"alternatives",
                                  "timezone",
                                  "debian_version"};
 constexpr std::uintmax_t kMaxEtcFileBytes = 4 << 20;
-
-struct DeviceNode {
-  const char* name;
-  unsigned major, minor;
-};
-constexpr std::array<DeviceNode, 6> kDevices = {
-    {{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}}};
 
 core::Status make_directory(const std::string& path, mode_t mode) {
   if (mkdir(path.c_str(), mode) != 0 && errno != EEXIST) return core::errno_error("mkdir " + path);
@@ -134,7 +129,7 @@ core::Status make_host_etc(const std::string& etc) {
 
 core::Status make_devices(const std::string& dev) {
   if (auto made = make_directory(dev, 0755); !made) return made;
-  for (const auto& node : kDevices) {
+  for (const auto& node : kDeviceNodes) {
     const std::string path = dev + "/" + node.name;
     if (mknod(path.c_str(), S_IFCHR | 0666, makedev(node.major, node.minor)) != 0) return core::errno_error("mknod " + path);
     if (chmod(path.c_str(), 0666) != 0) return core::errno_error("chmod " + path);
@@ -143,7 +138,7 @@ core::Status make_devices(const std::string& dev) {
                                                        {"stdin", "/proc/self/fd/0"},
                                                        {"stdout", "/proc/self/fd/1"},
                                                        {"stderr", "/proc/self/fd/2"},
-                                                       {"ptmx", "pts/ptmx"}};
+                                                       {"ptmx", kTerminalMaker.name}};
   for (const auto& [name, target] : links)
     if (symlink(target, (dev + "/" + name).c_str()) != 0) return core::errno_error(std::string("symlink ") + name);
   for (const char* directory : {"/shm", "/pts"})

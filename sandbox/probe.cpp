@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "sandbox/cgroup.h"
+#include "sandbox/cgroup_devices.h"
 #include "sandbox/client.h"
 #include "sandbox/kernel_file.h"
 
@@ -64,6 +65,12 @@ void probe_namespaces(std::vector<Capability>& list) {
       "run as root, or sysctl -w kernel.apparmor_restrict_unprivileged_userns=0");
 }
 
+/// `controllers`: the list of the v2 group, with a space on both ends.
+bool present_in_v2(const Controller& controller, const std::string& controllers) {
+  if (std::string_view(controller.name) == "devices") return device_programs_work();
+  return controllers.contains(std::string(" ") + controller.v2_name + " ");
+}
+
 void probe_cgroups(std::vector<Capability>& list) {
   const auto found = parse_hierarchies(whole_file("/proc/self/mountinfo"), whole_file("/proc/self/cgroup"));
   const bool has_unified_mount = whole_file("/proc/self/mountinfo").find(" - cgroup2 ") != std::string::npos;
@@ -72,15 +79,15 @@ void probe_cgroups(std::vector<Capability>& list) {
   add(list, "cgroup.version", any, any ? version : "none",
       "mount a cgroup hierarchy with the memory controller (in a container: -v /sys/fs/cgroup:/sys/fs/cgroup:rw --cgroupns=host)");
   const std::string controllers = found.unified ? " " + first_line(found.memory + "/cgroup.controllers") + " " : "";
-  const std::array<std::pair<const char*, const std::string*>, 5> hierarchies = {
-      {{"memory", &found.memory}, {"cpu", &found.cpu}, {"cpuacct", &found.cpuacct}, {"pids", &found.pids}, {"cpuset", &found.cpuset}}};
-  for (const auto& [name, path] : hierarchies) {
-    const bool listed = std::string_view(name) == "cpuacct" || controllers.find(std::string(" ") + name + " ") != std::string::npos;
-    const bool present = !path->empty() && (!found.unified || listed);
+  for (const auto& controller : kControllers) {
+    const std::string &path = found.*controller.path, name = std::string("cgroup.") + controller.name;
+    const bool present = found.unified ? present_in_v2(controller, controllers) : !path.empty();
     const std::string fix =
-        found.unified ? std::string("echo +") + name + " > .../cgroup.subtree_control of the parent, or Delegate=yes in the systemd unit"
-                      : std::string("mount -t cgroup -o ") + name + " cgroup /sys/fs/cgroup/" + name;
-    add(list, std::string("cgroup.") + name, present, present ? *path : "no hierarchy", fix);
+        !found.unified                ? std::string("mount -t cgroup -o ") + controller.name + " cgroup /sys/fs/cgroup/" + controller.name
+        : *controller.v2_name != '\0' ? std::string("echo +") + controller.v2_name +
+                                            " > .../cgroup.subtree_control of the parent, or Delegate=yes in the systemd unit"
+                                      : "use a kernel with CONFIG_CGROUP_BPF=y, and allow bpf in the outer seccomp profile";
+    list.push_back({name, present, present ? path : "no hierarchy", present ? "" : fix, controller.required});
   }
   const bool writable = any && access(found.memory.c_str(), W_OK) == 0;
   add(list, "cgroup.writable", writable, any ? found.memory : "none", "mount the cgroup file system read-write and run as root");

@@ -50,6 +50,16 @@ std::size_t count_descendants(pid_t root) {
   return count;
 }
 
+/// A process below `root` that executes the victim program; -1: none.
+pid_t find_victim(pid_t root) {
+  std::ifstream children("/proc/" + std::to_string(root) + "/task/" + std::to_string(root) + "/children");
+  for (pid_t child = 0; children >> child;) {
+    if (text_of("/proc/" + std::to_string(child) + "/comm") == "victim\n") return child;
+    if (const pid_t below = find_victim(child); below > 0) return below;
+  }
+  return -1;
+}
+
 }  // namespace
 
 std::int64_t Ran::evidence(const std::string& name) const {
@@ -69,8 +79,9 @@ HostState look_at_host() {
   std::ifstream mounts("/proc/self/mounts");
   for (std::string line; std::getline(mounts, line);) state.mounts.insert(line);
   const auto found = parse_hierarchies(text_of("/proc/self/mountinfo"), text_of("/proc/self/cgroup"));
-  for (const auto* path : {&found.memory, &found.cpu, &found.cpuacct, &found.pids, &found.cpuset})
-    if (!path->empty()) state.cgroups += count_cgroups(*path + "/bailiff." + std::to_string(launcher_pid));
+  for (const auto& controller : kControllers)
+    if (const std::string& path = found.*controller.path; !path.empty())
+      state.cgroups += count_cgroups(path + "/bailiff." + std::to_string(launcher_pid));
   state.descendants = count_descendants(getpid());
   for (const auto& entry : fs::directory_iterator("/proc/self/fd")) (void)entry, ++state.fds;
   return state;
@@ -146,6 +157,26 @@ Ran SandboxTest::run(StepRequest request, unsigned slot_index) {
   EXPECT_TRUE(ran.report) << ran.report.error().what;
   ran.out = read_all(request.stdout_fd.get()).value_or("");
   ran.err = read_all(request.stderr_fd.get()).value_or("");
+  return ran;
+}
+
+RunningStep::RunningStep(Slot& slot, StepRequest request) : slot_(slot), request_(std::move(request)) {
+  if (auto out = output_memfd()) request_.stdout_fd = std::move(*out);
+  if (auto err = output_memfd()) request_.stderr_fd = std::move(*err);
+  if (!slot_.start(request_)) return;
+  for (int tries = 0; tries < 5000 && (program_ = find_victim(launcher_pid)) < 0; ++tries)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
+std::string RunningStep::group(std::string ControllerPaths::* controller) const {
+  return parse_hierarchies(text_of("/proc/self/mountinfo"), text_of("/proc/" + std::to_string(program_) + "/cgroup")).*controller;
+}
+
+Ran RunningStep::finish() {
+  Ran ran{slot_.finish(), "", ""};
+  EXPECT_TRUE(ran.report) << ran.report.error().what;
+  ran.out = read_all(request_.stdout_fd.get()).value_or("");
+  ran.err = read_all(request_.stderr_fd.get()).value_or("");
   return ran;
 }
 

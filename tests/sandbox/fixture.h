@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "sandbox/cgroup.h"
 #include "sandbox/client.h"
 
 namespace bailiff::sandbox::testing {
@@ -43,6 +44,23 @@ class SandboxTest : public ::testing::Test {
   static Ran run(StepRequest request, unsigned slot = 0);
   static Slot& slot(unsigned index);
   static Launcher& launcher();
+};
+
+/// A step that runs while the test looks at it from outside.
+class RunningStep {
+ public:
+  /// Starts it in a slot and waits until the victim has been executed there.
+  RunningStep(Slot& slot, StepRequest request);
+  [[nodiscard]] pid_t program() const { return program_; }  // -1: it never came to life
+  /// The program's group in the hierarchy of this controller; "" where there is none.
+  [[nodiscard]] std::string group(std::string ControllerPaths::* controller) const;
+  /// Waits for its end.
+  Ran finish();
+
+ private:
+  Slot& slot_;
+  StepRequest request_;
+  pid_t program_ = -1;
 };
 
 /// "runtime_error, signal 11, …": for failure messages.

@@ -29,15 +29,14 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
-#include <functional>
-#include <map>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "tests/sandbox/victims.h"
+
 namespace {
 
-using Arguments = std::vector<std::string>;
 constexpr std::size_t kMiB = 1 << 20;
 
 std::size_t number(const Arguments& arguments, std::size_t index = 0) {
@@ -310,7 +309,7 @@ int plant_traps() {
   return 0;
 }
 
-const std::map<std::string, std::function<int(const Arguments&)>> kVictims = {
+const Victims kVictims = {
     {"exit", [](const Arguments& a) { return static_cast<int>(number(a)); }},
     {"signal",
      [](const Arguments& a) {
@@ -453,7 +452,8 @@ const std::map<std::string, std::function<int(const Arguments&)>> kVictims = {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto victim = argc > 1 ? kVictims.find(argv[1]) : kVictims.end();
-  if (victim == kVictims.end()) return 98;
-  return victim->second(Arguments(argv + 2, argv + argc));
+  for (const Victims* victims : {&kVictims, &cgroup_victims()})
+    if (const auto victim = argc > 1 ? victims->find(argv[1]) : victims->end(); victim != victims->end())
+      return victim->second(Arguments(argv + 2, argv + argc));
+  return 98;
 }
