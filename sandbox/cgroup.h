@@ -56,21 +56,27 @@ class Station {
   [[nodiscard]] virtual short oom_poll_events() const = 0;
   /// True when the OOM killer really killed since begin().
   virtual bool take_oom_event() = 0;
+  /// Stops every process of the sandbox, until release().
+  virtual core::Status freeze() = 0;
+  /// Undoes freeze(); harmless without it. What is killed may need it to die.
+  virtual core::Status release() = 0;
   /// After everything in the sandbox is dead: removes what prepare() made and gives back caches charged to the station.
   virtual core::Status end() = 0;
 };
 
 /// One path for each controller; empty where there is none. Those that v2 has are one and the same there.
 struct ControllerPaths {
-  std::string memory, cpu, cpuacct, pids, cpuset, devices;
+  std::string freezer, memory, cpu, cpuacct, pids, cpuset, devices;
 };
 struct Controller {
   const char* name;  // of the v1 hierarchy
   std::string ControllerPaths::* path;
   const char* v2_name;  // in cgroup.controllers; "": v2 has it in every group without a controller
-  bool required;        // without it no step runs
+  bool required;  // without it no step runs
 };
-inline constexpr std::array<Controller, 6> kControllers = {{{"memory", &ControllerPaths::memory, "memory", true},
+// In the order in which groups are removed: what is frozen must thaw before it can die.
+inline constexpr std::array<Controller, 7> kControllers = {{{"freezer", &ControllerPaths::freezer, "", false},
+                                                            {"memory", &ControllerPaths::memory, "memory", true},
                                                             {"cpu", &ControllerPaths::cpu, "cpu", true},
                                                             {"cpuacct", &ControllerPaths::cpuacct, "cpu", true},
                                                             {"pids", &ControllerPaths::pids, "pids", true},

@@ -12,6 +12,7 @@
 
 #include "sandbox/cgroup.h"
 #include "sandbox/cgroup_devices.h"
+#include "sandbox/cgroup_freezer.h"
 #include "sandbox/kernel_file.h"
 
 namespace bailiff::sandbox {
@@ -61,8 +62,9 @@ core::Status remove_tree(const std::string& path, std::chrono::steady_clock::tim
     if (auto removed = remove_tree(path + "/" + child, deadline); !removed) return removed;
   while (rmdir(path.c_str()) != 0) {
     if (errno == ENOENT) return {};
-    kill_members(path);
     if (errno != EBUSY || std::chrono::steady_clock::now() > deadline) return core::errno_error("rmdir " + path);
+    kill_members(path);
+    thaw_left_v1(path);
     // Exiting tasks leave no event that all kernels send; the interval only spreads the retries.
     std::this_thread::sleep_for(std::chrono::microseconds(200));
   }

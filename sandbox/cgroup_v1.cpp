@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "sandbox/cgroup.h"
+#include "sandbox/cgroup_freezer.h"
 #include "sandbox/kernel_file.h"
 
 namespace bailiff::sandbox {
@@ -85,6 +86,12 @@ class StationV1 final : public Station {
     const auto control = read_kernel_file(oom_control_fd_.get());
     return control && keyed_number(*control, "oom_kill") > base_.oom_kills;
   }
+
+  core::Status freeze() override {
+    if (groups_.freezer.empty()) return core::error(core::ErrorKind::unavailable, "no freezer hierarchy is mounted");
+    return freezer_.freeze(groups_.freezer);
+  }
+  core::Status release() override { return freezer_.thaw(); }
 
   core::Status end() override {
     // The peak cannot be reset, so a group in which it says more than the next program's first process would is given up.
@@ -206,6 +213,7 @@ class StationV1 final : public Station {
   std::string pids_group_;
   core::Fd cpu_fd_, user_fd_, system_fd_, cpu_stat_fd_, usage_fd_, peak_fd_, memory_stat_fd_, limit_fd_, swap_limit_fd_, oom_control_fd_,
       oom_fd_, pids_max_fd_, pids_events_fd_, pids_peak_fd_;
+  FreezerV1 freezer_;
   CgroupUsage base_;
   pid_t spawner_ = -1;
   std::uint64_t memory_base_ = 0, set_cpus_milli_ = 0, set_memory_bytes_ = UINT64_MAX, set_processes_ = 0, pids_groups_ = 0;

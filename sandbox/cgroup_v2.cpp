@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "sandbox/cgroup.h"
+#include "sandbox/cgroup_freezer.h"
 #include "sandbox/kernel_file.h"
 
 namespace bailiff::sandbox {
@@ -92,6 +93,16 @@ class StationV2 final : public Station {
     return events && keyed_number(*events, "oom_kill") > 0;
   }
 
+  core::Status freeze() override {
+    frozen_ = true;
+    return set_frozen_v2(group_, true);
+  }
+  core::Status release() override {
+    if (!frozen_) return {};
+    frozen_ = false;
+    return set_frozen_v2(group_, false);
+  }
+
   core::Status end() override {
     directory_.reset();
     cpu_fd_.reset();
@@ -136,6 +147,7 @@ class StationV2 final : public Station {
   core::Fd directory_, cpu_fd_, events_fd_;
   CgroupUsage base_usage_;
   std::uint64_t memory_base_ = 0, number_ = 0;
+  bool frozen_ = false;
 };
 
 }  // namespace

@@ -71,6 +71,9 @@ core::Status Slot::drop_workspace() {
 
 core::Status Slot::cancel() { return send_message(socket_.get(), {&kCancelMessage, 1}); }
 
+core::Status Slot::pause() { return send_message(socket_.get(), {&kPauseMessage, 1}); }
+core::Status Slot::resume() { return send_message(socket_.get(), {&kResumeMessage, 1}); }
+
 core::Result<StepReport> Slot::finish() {
   auto message = receive_message(socket_.get());
   if (!message || message->bytes.empty()) return std::unexpected(gone("the slot"));

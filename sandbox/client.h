@@ -80,6 +80,11 @@ class Slot {
   core::Status cancel();
   /// Lets go of a workspace that the last step kept; the next cannot have it.
   core::Status drop_workspace();
+  /// Stops every process of the running step until resume(); its time stands still. Harmless when nothing runs or it is paused.
+  /// On a host without a freezer (`cgroup.freezer` of probe_host()) the step fails.
+  core::Status pause();
+  /// Harmless when nothing is paused.
+  core::Status resume();
   /// Waits for and takes the report. ErrorKind::internal with the slot alive: our set-up failed, the slot goes on;
   /// ErrorKind::unavailable: the slot is gone; ErrorKind::invalid: the slot refused the request (unknown image, above the ceiling …).
   core::Result<StepReport> finish();

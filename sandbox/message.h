@@ -3,7 +3,8 @@
 // well-formed, check_request() only what the launcher's own configuration allows.
 //
 // Caller → slot:   run  {u8 'R', u8 where, u8 has_stdin, [request]} + fds {stdout, stderr, [request], [stdin], trees …}
-//                  (`where` says whether the request follows or is in a sealed memfd);  cancel {u8 'C'};  drop the workspace {u8 'W'}
+//                  (`where` says whether the request follows or is in a sealed memfd)
+//                  cancel {u8 'C'}, pause {u8 'P'}, resume {u8 'G'}: of the step that runs; drop the workspace {u8 'W'}
 // Slot → program:  go   {u8 where, u8 has_stdin, [request]} + fds {[request], [stdin], trees …}, to the process that becomes it
 // Slot → caller:   one report per run {u8 'O' outcome… | u8 'E' kind, text} + fds {[collected]}
 // Caller → launcher: the configuration, once. Launcher → caller: {u8 'S', u32 index} + fd for each slot that is ready, {u8 'E', text}
@@ -16,8 +17,8 @@
 
 namespace bailiff::sandbox {
 
-inline constexpr char kRunMessage = 'R', kCancelMessage = 'C', kDropMessage = 'W', kOutcomeMessage = 'O', kErrorMessage = 'E',
-                      kSlotMessage = 'S';
+inline constexpr char kRunMessage = 'R', kCancelMessage = 'C', kPauseMessage = 'P', kResumeMessage = 'G', kDropMessage = 'W',
+                      kOutcomeMessage = 'O', kErrorMessage = 'E', kSlotMessage = 'S';
 inline constexpr std::size_t kMaxRequestBytes = 4 << 20;
 inline constexpr char kInlineRequest = 'I', kMemfdRequest = 'M';
 inline constexpr std::size_t kMaxInlineRequestBytes = 64 << 10;

@@ -68,7 +68,7 @@ void probe_namespaces(std::vector<Capability>& list) {
 /// `controllers`: the list of the v2 group, with a space on both ends.
 bool present_in_v2(const Controller& controller, const std::string& controllers) {
   if (std::string_view(controller.name) == "devices") return device_programs_work();
-  return controllers.contains(std::string(" ") + controller.v2_name + " ");
+  return *controller.v2_name == '\0' || controllers.contains(std::string(" ") + controller.v2_name + " ");
 }
 
 void probe_cgroups(std::vector<Capability>& list) {

@@ -49,7 +49,7 @@ class SlotProcess {
       auto message = receive_message(caller_.get());
       if (!message || message->bytes.empty()) return 0;
       if (message->bytes.front() == kDropMessage) workspace_.drop();
-      if (message->bytes.front() != kRunMessage) continue;  // or a cancel that came too late
+      if (message->bytes.front() != kRunMessage) continue;  // or a cancel, pause or resume that came too late
       paused_ = std::chrono::steady_clock::now() - reported_at_ > kPause;
       auto report = run_step(*message);
       const std::vector<int> fds = report && report->collected.valid() ? std::vector{report->collected.get()} : std::vector<int>{};

@@ -149,6 +149,7 @@ void Stall::discard() {
 bool Stall::kill_and_reap() {
   if (sandbox_.init < 0) return true;
   (void)syscall(SYS_pidfd_send_signal, sandbox_.pidfd.get(), SIGKILL, nullptr, 0);
+  if (!station_->release()) return false;
   if (!wait_readable(sandbox_.pidfd.get(), kDeathTime)) return false;
   (void)waitpid(sandbox_.init, nullptr, __WALL);
   sandbox_.init = -1;

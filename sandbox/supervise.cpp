@@ -51,7 +51,8 @@ class Supervision {
     take_program_reports();
     // After an end of its own nothing but init is alive, and init's exit is neither waited for nor the program's cost.
     if (!ended_ && !stall_.kill_and_reap()) return core::error(core::ErrorKind::internal, "the sandbox does not die");
-    if (wall_ == nanoseconds::zero()) wall_ = Clock::now() - executing_at_;
+    if (wall_ == nanoseconds::zero()) wall_ = (paused_ ? paused_at_ : Clock::now()) - executing_at_;
+    if (paused_) paused_time_ += Clock::now() - paused_at_;
     auto used = station_.usage();
     if (!used) return std::unexpected(used.error());
     used_ = *used;
@@ -117,7 +118,33 @@ class Supervision {
   void on_caller() {
     auto message = receive_message(caller_);
     if (!message || message->bytes.empty()) return fail("the caller is gone");
-    if (message->bytes.front() == kCancelMessage) end(cancelled_);
+    switch (message->bytes.front()) {
+      case kCancelMessage: return end(cancelled_);
+      case kPauseMessage: return pause();
+      case kResumeMessage: return resume();
+      default: return fail("unexpected message from the caller");
+    }
+  }
+
+  /// The clocks of the limits stand still until resume().
+  void pause() {
+    if (paused_) return;
+    if (auto frozen = station_.freeze(); !frozen) return fail("cannot pause: " + frozen.error().what);
+    paused_ = true;
+    paused_at_ = Clock::now();
+    set_timer(nanoseconds::zero());  // none
+  }
+
+  void resume() {
+    if (!paused_) return;
+    take_program_reports();  // of the time before, so that it is known when the program began
+    if (auto thawed = station_.release(); !thawed) return fail("cannot resume: " + thawed.error().what);
+    const auto now = Clock::now();
+    paused_ = false;
+    paused_time_ += now - paused_at_;
+    go_at_ += now - paused_at_;
+    executing_at_ += now - std::max(paused_at_, executing_at_);
+    arm();
   }
 
   void drain(Capture& capture) {
@@ -192,6 +219,7 @@ class Supervision {
   core::Status on_timer() {
     std::uint64_t expirations = 0;
     (void)!read(sandbox_.timer.get(), &expirations, sizeof expirations);
+    if (paused_) return {};
     if (!executing_) take_program_reports();
     if (executing_) {
       if (Clock::now() - executing_at_ >= std::chrono::microseconds(request_.limits.wall_time_us)) end(wall_over_);
@@ -233,7 +261,9 @@ class Supervision {
     // Our set-up is kernel work; it comes off the system part.
     out.usage.cpu_user_us = std::min(out.usage.cpu_us, used_.user_ns / 1000);
     out.usage.cpu_system_us = out.usage.cpu_us - out.usage.cpu_user_us;
-    out.usage.wall_us = executing_ ? static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(wall_).count()) : 0;
+    // An end that init could not report before a pause looks as if it came before the shifted beginning.
+    const auto wall = std::chrono::duration_cast<std::chrono::microseconds>(std::max(wall_, nanoseconds::zero()));
+    out.usage.wall_us = executing_ ? static_cast<std::uint64_t>(wall.count()) : 0;
     out.usage.memory_peak_bytes = used_.memory_peak_bytes;
     out.usage.processes_peak = used_.processes_peak;
     out.stdout_truncated = captures_[0].over;
@@ -247,6 +277,7 @@ class Supervision {
                     {"throttled_ms", static_cast<std::int64_t>(used_.throttled_ns / 1'000'000)},
                     {"memory_anon_bytes", static_cast<std::int64_t>(used_.memory_anon_bytes)},
                     {"memory_file_bytes", static_cast<std::int64_t>(used_.memory_file_bytes)},
+                    {"paused_ms", std::chrono::duration_cast<std::chrono::milliseconds>(paused_time_).count()},
                     {"setup_cpu_us", static_cast<std::int64_t>(setup_cpu_ns_ / 1000)}};
     decide(out);
     return out;
@@ -297,12 +328,13 @@ class Supervision {
   int caller_;
   std::array<Capture, 2> captures_;
   Clock::time_point go_at_, executing_at_;  // executing_at_: not before this, until it is known
-  nanoseconds wall_{0};
+  Clock::time_point paused_at_;
+  nanoseconds wall_{0}, paused_time_{0};
   CgroupUsage used_;
   std::uint64_t setup_cpu_ns_ = 0, cpu_seen_ns_ = 0;
   int status_ = 0, exec_error_ = 0;
   InitStep exec_step_ = InitStep::none;
-  bool executing_ = false, ended_ = false, killed_ = false, no_space_ = false;
+  bool executing_ = false, ended_ = false, killed_ = false, no_space_ = false, paused_ = false;
   bool cancelled_ = false, oom_ = false, output_over_ = false, cpu_over_ = false, wall_over_ = false;
   std::optional<core::Error> fault_;
 };

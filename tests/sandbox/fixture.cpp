@@ -87,17 +87,21 @@ HostState look_at_host() {
   return state;
 }
 
-void SandboxTest::SetUpTestSuite() {
-  if (shared) return;
+LauncherConfig SandboxTest::config() {
   LauncherConfig config;
   config.launcher_path = (own_directory() / "bailiff-launcher").string();
   config.slots = 2;
   config.images = {{"host", Image::Kind::host, ""}};
-  auto launcher = Launcher::start(config);
+  return config;
+}
+
+void SandboxTest::SetUpTestSuite() {
+  if (shared) return;
+  auto launcher = Launcher::start(config());
   ASSERT_TRUE(launcher) << launcher.error().what;
   launcher_pid = launcher->pid();
   shared = std::make_unique<Shared>(Shared{std::move(*launcher), {}, {}, {}});
-  for (unsigned i = 0; i < config.slots; ++i) {
+  for (unsigned i = 0; i < config().slots; ++i) {
     auto slot = shared->launcher.next_slot();
     ASSERT_TRUE(slot) << slot.error().what;
     shared->slots.push_back(std::move(*slot));
@@ -164,7 +168,7 @@ RunningStep::RunningStep(Slot& slot, StepRequest request) : slot_(slot), request
   if (auto out = output_memfd()) request_.stdout_fd = std::move(*out);
   if (auto err = output_memfd()) request_.stderr_fd = std::move(*err);
   if (!slot_.start(request_)) return;
-  for (int tries = 0; tries < 5000 && (program_ = find_victim(launcher_pid)) < 0; ++tries)
+  for (int tries = 0; tries < 5000 && (program_ = find_victim(getpid())) < 0; ++tries)
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
@@ -178,6 +182,20 @@ Ran RunningStep::finish() {
   ran.out = read_all(request_.stdout_fd.get()).value_or("");
   ran.err = read_all(request_.stderr_fd.get()).value_or("");
   return ran;
+}
+
+pid_t parent_of(pid_t process) {
+  const std::string stat = text_of("/proc/" + std::to_string(process) + "/stat");
+  return stat.empty() ? -1 : std::stoi(stat.substr(stat.rfind(')') + 4));
+}
+
+bool ends(pid_t process) {
+  for (int tries = 0; tries < 5000; ++tries) {
+    const std::string stat = text_of("/proc/" + std::to_string(process) + "/stat");
+    if (stat.empty() || stat.find(") Z ") != std::string::npos || stat.find(") X ") != std::string::npos) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return false;
 }
 
 Slot& SandboxTest::slot(unsigned index) { return shared->slots.at(index); }

@@ -42,6 +42,8 @@ class SandboxTest : public ::testing::Test {
   /// A request to run victim with these words, and small limits: 1 s CPU, 3 s wall, 64 MiB.
   static StepRequest victim(std::vector<std::string> words);
   static Ran run(StepRequest request, unsigned slot = 0);
+  /// That of the shared launcher, for tests that start one of their own.
+  static LauncherConfig config();
   static Slot& slot(unsigned index);
   static Launcher& launcher();
 };
@@ -62,6 +64,10 @@ class RunningStep {
   StepRequest request_;
   pid_t program_ = -1;
 };
+
+pid_t parent_of(pid_t process);
+/// Waits until a process has ended (reaped or not); false when it does not.
+bool ends(pid_t process);
 
 /// "runtime_error, signal 11, …": for failure messages.
 std::string describe(const Ran& ran);

@@ -29,10 +29,17 @@ int use_devices() {
   return 0;
 }
 
+/// A process and its children and theirs, all busy.
+[[noreturn]] void fork_tree() {
+  for (int level = 0; level < 3; ++level) (void)!fork();
+  while (true) asm volatile("");
+}
+
 }  // namespace
 
 const Victims& cgroup_victims() {
   static const Victims victims = {
+      {"fork_tree", [](const Arguments&) -> int { fork_tree(); }},
       {"use_devices", [](const Arguments&) { return use_devices(); }},
   };
   return victims;
