@@ -28,8 +28,8 @@ struct Parsed {
   SubmitOptions submit;
   JobsOptions jobs;
   DoctorOptions doctor;
-  ServerOptions job, cancel, languages;
-  std::string job_id, cancel_id;
+  ServerOptions job, action, languages;
+  std::string job_id, action_id;
   std::uint64_t wait_seconds = 0;
   std::vector<std::string> limits;  // "name=value", in the order given
   std::vector<std::string> trailing;  // what stands after "--": the program's, whatever it looks like
@@ -132,15 +132,20 @@ void add_job(CLI::App& app, Parsed& parsed, const Console& console) {
     parsed.job.json = parsed.json;
     parsed.command = [&] { return show_job(parsed.job, parsed.job_id, console); };
   });
-  CLI::App* cancel = app.add_subcommand("cancel", "Cancel a job");
-  cancel->add_option("ID", parsed.cancel_id, "the job's id")->required();
-  add_server(*cancel, parsed.cancel);
-  add_wait(*cancel, parsed, parsed.cancel);
-  add_json(*cancel, parsed);
-  cancel->callback([&] {
-    parsed.cancel.json = parsed.json;
-    parsed.command = [&] { return cancel_job(parsed.cancel, parsed.cancel_id, console); };
-  });
+  const auto add_action = [&](const std::string& name, const char* help) {
+    CLI::App* action = app.add_subcommand(name, help);
+    action->add_option("ID", parsed.action_id, "the job's id")->required();
+    add_server(*action, parsed.action);
+    if (name == "cancel") add_wait(*action, parsed, parsed.action);
+    add_json(*action, parsed);
+    action->callback([&, name] {
+      parsed.action.json = parsed.json;
+      parsed.command = [&, name] { return act_on_job(parsed.action, name, parsed.action_id, console); };
+    });
+  };
+  add_action("cancel", "Cancel a job");
+  add_action("pause", "Let the programs of a running job stand still");
+  add_action("resume", "Let a paused job go on");
 }
 
 void add_lists(CLI::App& app, Parsed& parsed, const Console& console) {

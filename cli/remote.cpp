@@ -189,10 +189,10 @@ Expected<ExitCode> list_jobs(const JobsOptions& options, const Console& console)
   return print(console.out, options.server.json ? dump(Json{{"items", jobs}}) : render_jobs(jobs, console.out.paint()), kExitOk);
 }
 
-Expected<ExitCode> cancel_job(const ServerOptions& options, const std::string& id, const Console& console) {
+Expected<ExitCode> act_on_job(const ServerOptions& options, const std::string& action, const std::string& id, const Console& console) {
   auto client = connect(options);
   if (!client) return std::unexpected(std::move(client.error()));
-  auto job = client->json({.method = "POST", .path = fmt::format("/v1/jobs/{}:cancel", percent_encode(id))});
+  auto job = client->json({.method = "POST", .path = fmt::format("/v1/jobs/{}:{}", percent_encode(id), action)});
   if (job && options.wait) job = wait_for(*client, Json{{"id", id}}, Clock::now() + *options.wait);
   if (!job) return std::unexpected(std::move(job.error()));
   if (options.json) return print(console.out, dump(*job), kExitOk);

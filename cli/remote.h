@@ -1,5 +1,5 @@
 #pragma once
-// The commands that talk to a server: submit, job, jobs, cancel, languages.
+// The commands that talk to a server: submit, job, jobs, cancel, pause, resume, languages.
 #include <chrono>
 #include <optional>
 #include <string>
@@ -46,7 +46,9 @@ struct JobsOptions {
 [[nodiscard]] Expected<ExitCode> submit(const SubmitOptions& options, const Console& console);
 [[nodiscard]] Expected<ExitCode> show_job(const ServerOptions& options, const std::string& id, const Console& console);
 [[nodiscard]] Expected<ExitCode> list_jobs(const JobsOptions& options, const Console& console);
-[[nodiscard]] Expected<ExitCode> cancel_job(const ServerOptions& options, const std::string& id, const Console& console);
+/// `action`: cancel, pause or resume.
+[[nodiscard]] Expected<ExitCode> act_on_job(const ServerOptions& options, const std::string& action, const std::string& id,
+                                            const Console& console);
 [[nodiscard]] Expected<ExitCode> list_languages(const ServerOptions& options, const Console& console);
 
 }  // namespace bailiff::cli

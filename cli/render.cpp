@@ -116,6 +116,9 @@ std::string labels_text(const Json& labels) {
   return fmt::format("{}", fmt::join(pairs, " "));
 }
 
+/// "running (paused)".
+std::string state_text(const Json& job) { return text(job, "state") + (member(job, "paused") == true ? " (paused)" : ""); }
+
 }  // namespace
 
 std::string duration_text(double milliseconds) {
@@ -147,7 +150,7 @@ core::Verdict verdict_of(const Json& job) { return core::verdict_from_name(text(
 
 std::string summary(const Json& job, const Paint& paint) {
   const std::string verdict = text(job, "verdict");
-  if (verdict.empty()) return fmt::format("{} is {}", sanitise_line(text(job, "id")), sanitise_line(text(job, "state")));
+  if (verdict.empty()) return fmt::format("{} is {}", sanitise_line(text(job, "id")), sanitise_line(state_text(job)));
   const Json &step = deciding_step(job), &tests = member(job, "tests");
   const bool has_tests = tests.is_array() && !tests.empty();
   std::string line = paint(verdict_colour(verdict), sanitise_line(verdict)) + (has_tests ? "" : cause(step));
@@ -170,7 +173,7 @@ std::string render_job(const Json& job, const Paint& paint) {
     if (!value.empty()) head.add({{name, Colour::dim}, {std::move(value), colour}});
   };
   add("job", text(job, "id"), Colour::bold);
-  add("state", text(job, "state"));
+  add("state", state_text(job));
   add("verdict", verdict, verdict_colour(verdict));
   add("message", text(job, "message"));
   add("score", text(job, "score"));
@@ -203,7 +206,7 @@ std::string render_jobs(const std::vector<Json>& jobs, const Paint& paint) {
   for (const Json& job : jobs) {
     const std::string verdict = text(job, "verdict");
     table.add({{text(job, "id")},
-               {text(job, "state")},
+               {state_text(job)},
                {verdict, verdict_colour(verdict)},
                {text(job, "language")},
                {text(job, "created_at")},

@@ -6,12 +6,14 @@
 
 #include "core/fd.h"
 #include "server/slot_pool.h"
+#include "server/wake_up.h"
 #include "storage/store.h"
 
 namespace bailiff::server {
 
 struct ActiveJob {
-  ActiveJob(std::string job_id, int job_attempt) : id(std::move(job_id)), attempt(job_attempt) {}
+  ActiveJob(std::string job_id, int job_attempt, const boost::asio::any_io_executor& executor)
+      : id(std::move(job_id)), attempt(job_attempt), resumed(executor), pause_end(executor) {}
   ActiveJob(const ActiveJob&) = delete;
   ActiveJob& operator=(const ActiveJob&) = delete;
 
@@ -19,11 +21,26 @@ struct ActiveJob {
   int attempt;
   bool cancelled = false;    // the client asked for its end
   bool interrupted = false;  // the server is going down: back into the queue
+  bool ended = false;        // its result is being written
   [[nodiscard]] bool stopping() const { return cancelled || interrupted; }
   /// Ends what runs; call after setting one of the two.
   void stop_running() {
     for (SlotLease* lease : running) lease->cancel();
+    resumed.all();
   }
+
+  bool paused = false;  // its programs stand still, and no further one starts
+  void pause() {
+    paused = true;
+    for (SlotLease* lease : running) lease->pause();
+  }
+  void resume() {
+    paused = false;
+    for (SlotLease* lease : running) lease->resume();
+    resumed.all();
+  }
+  WakeUp resumed;                        // or stopped
+  boost::asio::steady_timer pause_end;  // when the longest pause is over
 
   std::set<SlotLease*> running;  // leases with a step of this job in them
   /// The output files of the steps that were started, in the order of the result's steps; readable at any time.

@@ -51,6 +51,7 @@ class Api {
   boost::asio::awaitable<Response> show_job(Call call);
   boost::asio::awaitable<Response> list_jobs(Call call);
   boost::asio::awaitable<Response> cancel_job(Call call);
+  boost::asio::awaitable<Response> pause_job(Call call, bool pause);
   boost::asio::awaitable<Response> job_answer(std::string id, unsigned status_unfinished, std::optional<std::chrono::seconds> wait);
   boost::asio::awaitable<void> wait_for_end(std::string id, std::optional<std::chrono::seconds> wait, Client& client);
   [[nodiscard]] std::optional<std::chrono::seconds> wait_of(const Request& request) const;

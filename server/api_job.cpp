@@ -129,11 +129,12 @@ void put_result(storage::Finish& finish, core::JobResult result) {
   for (auto& test : result.tests) move_outputs(finish.outputs, test_index++, test.stdout_bytes, test.stderr_bytes);
 }
 
-core::Result<Json> compose_job(const storage::StoredJob& job, storage::Store& store, const OutputPolicy& policy) {
+core::Result<Json> compose_job(const storage::StoredJob& job, storage::Store& store, const OutputPolicy& policy, bool paused) {
   HeadReader head;
   nlohmann::json::sax_parse(job.request, &head);
   Json object = {{"id", job.id},
                  {"state", core::name(job.state)},
+                 {"paused", paused && job.state == core::JobState::running},
                  {"verdict", job.verdict ? Json(core::name(*job.verdict)) : Json(nullptr)},
                  {"message", text_or_null(job.message)},
                  {"created_at", core::iso8601_utc(job.created_us)},

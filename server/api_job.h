@@ -21,7 +21,8 @@ struct OutputPolicy {
   std::uint64_t inline_bytes = 32 * core::kMiB;
 };
 /// The job document. Reads outputs from `store` (any thread).
-[[nodiscard]] core::Result<core::Json> compose_job(const storage::StoredJob& job, storage::Store& store, const OutputPolicy& policy);
+[[nodiscard]] core::Result<core::Json> compose_job(const storage::StoredJob& job, storage::Store& store, const OutputPolicy& policy,
+                                                   bool paused = false);
 
 /// Size of one output of a finished job by its result document; nothing where there is no such step or test.
 [[nodiscard]] std::optional<std::uint64_t> stored_output_bytes(const storage::StoredJob& job, int index, storage::Stream stream);

@@ -76,7 +76,7 @@ std::expected<storage::ListQuery, Problem> list_query(const std::vector<std::pai
 }
 
 /// A page, read a few jobs at a time: a stored request may be as large as a body, and none of it but the head is shown.
-core::Result<core::Json> page_of_jobs(storage::ListQuery query, storage::Store& store) {
+core::Result<core::Json> page_of_jobs(storage::ListQuery query, storage::Store& store, const std::set<std::string>& paused) {
   core::Json page = {{"items", core::Json::array()}, {"next_cursor", nullptr}};
   auto& items = page["items"];
   const auto wanted = static_cast<std::size_t>(query.limit);
@@ -89,7 +89,7 @@ core::Result<core::Json> page_of_jobs(storage::ListQuery query, storage::Store& 
         page["next_cursor"] = *query.before_id;
         return page;
       }
-      auto item = compose_job(job, store, OutputPolicy{false, 0});
+      auto item = compose_job(job, store, OutputPolicy{false, 0}, paused.contains(job.id));
       if (!item) return item;
       items.push_back(std::move(*item));
       query.before_id = job.id;
@@ -106,6 +106,10 @@ void Api::add_job_routes() {
   router_.add({.method = "GET", .pattern = "/v1/jobs", .handler = [this](Call call) { return list_jobs(std::move(call)); }});
   router_.add({.method = "GET", .pattern = "/v1/jobs/{id}", .handler = [this](Call call) { return show_job(std::move(call)); }});
   router_.add({.method = "POST", .pattern = "/v1/jobs/{id}:cancel", .handler = [this](Call call) { return cancel_job(std::move(call)); }});
+  router_.add(
+      {.method = "POST", .pattern = "/v1/jobs/{id}:pause", .handler = [this](Call call) { return pause_job(std::move(call), true); }});
+  router_.add(
+      {.method = "POST", .pattern = "/v1/jobs/{id}:resume", .handler = [this](Call call) { return pause_job(std::move(call), false); }});
 }
 
 std::optional<std::chrono::seconds> Api::wait_of(const Request& request) const {
@@ -127,8 +131,9 @@ awaitable<Response> Api::job_answer(std::string id, unsigned status_unfinished, 
   const OutputPolicy policy{true, bounds_.inline_output_bytes};
   const bool large = result_weight_bytes(*job) > kLargeBytes;
   const auto finished = job->state == core::JobState::finished;
-  auto compose = [stored = std::move(*job), &store = context_.store, policy]() -> core::Result<std::string> {
-    auto document = compose_job(stored, store, policy);
+  const bool paused = context_.jobs.paused().contains(id);
+  auto compose = [stored = std::move(*job), &store = context_.store, policy, paused]() -> core::Result<std::string> {
+    auto document = compose_job(stored, store, policy, paused);
     if (!document) return std::unexpected(std::move(document.error()));
     return document->dump();
   };
@@ -179,8 +184,8 @@ awaitable<Response> Api::show_job(Call call) {
 awaitable<Response> Api::list_jobs(Call call) {
   auto query = list_query(call.query);
   if (!query) co_return problem_response(query.error());
-  auto read = [query = std::move(*query), &store = context_.store]() -> core::Result<std::string> {
-    auto page = page_of_jobs(query, store);
+  auto read = [query = std::move(*query), &store = context_.store, paused = context_.jobs.paused()]() -> core::Result<std::string> {
+    auto page = page_of_jobs(query, store, paused);
     if (!page) return std::unexpected(std::move(page.error()));
     return page->dump();
   };
@@ -197,6 +202,19 @@ awaitable<Response> Api::cancel_job(Call call) {
   const auto wait = wait_of(call.request);
   co_await wait_for_end(id, wait, call.client);
   co_return co_await job_answer(id, 202, wait);
+}
+
+awaitable<Response> Api::pause_job(Call call, bool pause) {
+  const auto& id = call.path_values[0];
+  if (!core::is_job_id(id)) co_return problem_response(no_such_job());
+  const auto freezer = std::ranges::find(context_.capabilities, "cgroup.freezer", &sandbox::Capability::name);
+  if (freezer != context_.capabilities.end() && !freezer->present)
+    co_return problem_response(501, "this server's host has no cgroup freezer, so nothing can be paused");
+  const auto done = context_.jobs.set_paused(id, pause);
+  if (!done && done.error().kind == core::ErrorKind::conflict)
+    co_return problem_response(409, fmt::format("only a running job can be {}", pause ? "paused" : "resumed"));
+  if (!done) co_return problem_response(problem_of_job(done.error(), "pause a job"));
+  co_return co_await job_answer(id, 200, std::nullopt);
 }
 
 }  // namespace bailiff::server

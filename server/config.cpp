@@ -181,6 +181,8 @@ std::vector<Setting> make_settings() {
       integer_setting("max_queued_jobs", &Config::max_queued_jobs, 100'000, 1, 100'000'000,
                       "jobs not yet finished; more are refused with 429"),
       integer_setting("max_attempts", &Config::max_attempts, 3, 1, 20, "times a job is tried when the sandbox, not the program, fails"),
+      integer_setting("max_pause_ms", &Config::max_pause_ms, kHour, 1, 24 * kHour,
+                      "longest time that a job stays paused; it goes on by itself then"),
       integer_setting("drain_seconds", &Config::drain_seconds, 30, 0, 86'400, "after SIGTERM, how long running jobs may take to end"),
   };
   for (const auto& field : core::kLimitFields)

@@ -185,8 +185,9 @@ core::Status Daemon::start() {
   if (auto done = open_store(); !done) return done;
   if (auto done = find_languages(); !done) return done;
   runner_.emplace(pool_, *catalogue_, LimitLevels{config_.limits, config_.compile, config_.ceiling}, threads_);
-  jobs_.emplace(io_, *store_, pool_, *runner_, *catalogue_, threads_,
-                JobQueue::Options{config_.max_queued_jobs, static_cast<int>(config_.max_attempts)});
+  jobs_.emplace(
+      io_, *store_, pool_, *runner_, *catalogue_, threads_,
+      JobQueue::Options{config_.max_queued_jobs, static_cast<int>(config_.max_attempts), std::chrono::milliseconds(config_.max_pause_ms)});
   if (auto done = jobs_->start(); !done) return done;
   if (auto done = listen(); !done) return done;
   serving_ = true;

@@ -96,13 +96,14 @@ asio::awaitable<void> JobQueue::work() {
 }
 
 asio::awaitable<void> JobQueue::run_claimed(storage::ClaimedJob claimed, SlotLease lease) {
-  const auto job = std::make_shared<ActiveJob>(claimed.id, claimed.attempt);
+  const auto job = std::make_shared<ActiveJob>(claimed.id, claimed.attempt, io_.get_executor());
   active_[job->id] = job;
   job->interrupted = giving_up_;
   log_debug("job claimed", {{"job", job->id}, {"attempt", job->attempt}, {"slot", lease.index()}});
   core::Result<core::JobResult> result;
   if (claimed.attempt > kMostAttempts) result = ended_by_us("the server was interrupted too many times while it ran this job");
   else result = co_await run_in(*job, claimed.request, std::move(lease));
+  job->ended = true;
   ++commits_;
   asio::co_spawn(io_, commit(job, std::move(result)), asio::detached);
 }
@@ -249,6 +250,38 @@ asio::awaitable<core::Result<core::JobState>> JobQueue::cancel(std::string id) {
   if (!ours) count_unfinished();
   wake_waiters(id);
   co_return core::JobState::finished;
+}
+
+core::Status JobQueue::set_paused(const std::string& id, bool paused) {
+  const auto found = active_.find(id);
+  if (found == active_.end() || found->second->ended || found->second->stopping()) {
+    const auto job = store_.get(id);
+    if (!job) return std::unexpected(job.error());
+    return core::error(ErrorKind::conflict, "the job is not running");
+  }
+  const auto job = found->second;
+  if (job->paused == paused) return {};
+  job->pause_end.cancel();
+  if (!paused) {
+    job->resume();
+    return {};
+  }
+  job->pause();
+  job->pause_end.expires_after(options_.max_pause);
+  job->pause_end.async_wait([weak = std::weak_ptr(job)](const boost::system::error_code& error) {
+    const auto paused_job = weak.lock();
+    if (error || !paused_job) return;
+    log_info("the longest pause is over", {{"job", paused_job->id}});
+    paused_job->resume();
+  });
+  return {};
+}
+
+std::set<std::string> JobQueue::paused() const {
+  std::set<std::string> ids;
+  for (const auto& [id, job] : active_)
+    if (job->paused && !job->ended && !job->stopping()) ids.insert(id);
+  return ids;
 }
 
 std::optional<storage::Store::Slice> JobQueue::live_output(const std::string& id, int step, storage::Stream stream, std::uint64_t offset,

@@ -28,6 +28,7 @@ class JobQueue final : public Jobs {
   struct Options {
     std::uint64_t max_queued = 100'000;
     int max_attempts = 3;
+    std::chrono::milliseconds max_pause = std::chrono::hours(1);  // a job goes on by itself then: it holds a slot
   };
 
   /// All but `options` outlive the queue and the running of `io`. Large documents are read and made in `threads`.
@@ -43,6 +44,8 @@ class JobQueue final : public Jobs {
   boost::asio::awaitable<core::Result<storage::Submitted>> submit(storage::NewJob job) override;
   boost::asio::awaitable<bool> wait_finished(std::string id, std::chrono::milliseconds at_most) override;
   boost::asio::awaitable<core::Result<core::JobState>> cancel(std::string id) override;
+  core::Status set_paused(const std::string& id, bool paused) override;
+  std::set<std::string> paused() const override;
   std::optional<storage::Store::Slice> live_output(const std::string& id, int step, storage::Stream stream, std::uint64_t offset,
                                                    std::uint64_t length) override;
   std::vector<SlotInfo> slots() const override { return pool_.slots(); }

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,11 @@ class Jobs {
   virtual boost::asio::awaitable<bool> wait_finished(std::string id, std::chrono::milliseconds at_most) = 0;
   /// Idempotent. The state after the call (running: the end is on its way).
   virtual boost::asio::awaitable<core::Result<core::JobState>> cancel(std::string id) = 0;
+
+  /// Stops the programs of a running job, or lets them go on. Idempotent. not_found; conflict: the job is not running.
+  virtual core::Status set_paused(const std::string& id, bool paused) = 0;
+  /// Jobs that are paused now.
+  virtual std::set<std::string> paused() const = 0;
 
   /// Output of a step that still runs: bytes [offset, …) captured so far; nothing when that step is not running here.
   virtual std::optional<storage::Store::Slice> live_output(const std::string& id, int step, storage::Stream stream, std::uint64_t offset,

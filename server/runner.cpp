@@ -109,6 +109,7 @@ struct Runner::RanStep {
 
 asio::awaitable<core::Result<Runner::RanStep>> Runner::run_step(ActiveJob& job, SlotLease& lease, const PlannedStep& step,
                                                                 const Staging& staging) {
+  while (job.paused && !job.stopping()) co_await job.resumed.wait();
   auto out = sandbox::output_memfd();
   auto err = sandbox::output_memfd();
   if (!out || !err) co_return std::unexpected(!out ? out.error() : err.error());

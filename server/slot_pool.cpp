@@ -58,6 +58,7 @@ struct SlotLease::Slot {
   std::string job_id;
   std::optional<core::Result<sandbox::StepReport>> report;
   steady_clock::time_point deadline;
+  std::optional<steady_clock::time_point> paused_at;  // the deadline stands still
   WakeUp reported;
 };
 
@@ -195,9 +196,11 @@ asio::awaitable<core::Result<sandbox::StepReport>> SlotLease::run(const sandbox:
   slot->running = true;
   slot->report.reset();
   slot->deadline = steady_clock::now() + std::chrono::microseconds(request.limits.wall_time_us) + kReportGrace;
+  slot->paused_at.reset();
   while (!slot->report) {
-    if (steady_clock::now() >= slot->deadline) pool_->retire(*slot, "no report in time");
-    else co_await slot->reported.wait_until(slot->deadline);
+    const auto deadline = slot->paused_at ? steady_clock::time_point::max() : slot->deadline;
+    if (steady_clock::now() >= deadline) pool_->retire(*slot, "no report in time");
+    else co_await slot->reported.wait_until(deadline);
   }
   auto report = std::move(*slot->report);
   slot->report.reset();
@@ -207,8 +210,25 @@ asio::awaitable<core::Result<sandbox::StepReport>> SlotLease::run(const sandbox:
 void SlotLease::cancel() {
   if (slot_ == nullptr || !slot_->running) return;
   if (auto done = slot_->port->cancel(); !done) log_warn("a slot did not take a cancel", {{"slot", slot_->index}, {"why", done.error()}});
+  slot_->paused_at.reset();
   slot_->deadline = std::min(slot_->deadline, steady_clock::now() + kCancelGrace);
   slot_->reported.all();  // so that the new deadline is seen
+}
+
+void SlotLease::pause() {
+  if (slot_ == nullptr || !slot_->running || slot_->paused_at) return;
+  if (auto done = slot_->port->pause(); !done)
+    return log_warn("a slot did not take a pause", {{"slot", slot_->index}, {"why", done.error()}});
+  slot_->paused_at = steady_clock::now();
+  slot_->reported.all();  // so that the deadline is forgotten
+}
+
+void SlotLease::resume() {
+  if (slot_ == nullptr || !slot_->running || !slot_->paused_at) return;
+  if (auto done = slot_->port->resume(); !done) log_warn("a slot did not take a resume", {{"slot", slot_->index}, {"why", done.error()}});
+  slot_->deadline += steady_clock::now() - *slot_->paused_at;
+  slot_->paused_at.reset();
+  slot_->reported.all();
 }
 
 SlotPool::Request::Request(asio::any_io_executor executor) : state_(std::make_unique<State>(std::move(executor))) {}

@@ -35,6 +35,9 @@ class SlotLease {
   boost::asio::awaitable<core::Result<sandbox::StepReport>> run(const sandbox::StepRequest& request);
   /// Ends the running step: run() then gives its report, verdict `cancelled`. Harmless when nothing runs.
   void cancel();
+  /// Stops the running step, and its deadline with it, until resume(). Both harmless when nothing runs.
+  void pause();
+  void resume();
 
  private:
   friend class SlotPool;

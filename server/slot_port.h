@@ -15,6 +15,8 @@ class SlotPort {
   virtual core::Status start(const sandbox::StepRequest& request) = 0;
   virtual core::Status cancel() = 0;
   virtual core::Status drop_workspace() = 0;
+  virtual core::Status pause() = 0;
+  virtual core::Status resume() = 0;
   virtual core::Result<sandbox::StepReport> finish() = 0;
 };
 
@@ -34,6 +36,8 @@ class SandboxSlot final : public SlotPort {
   core::Status start(const sandbox::StepRequest& request) override { return slot_.start(request); }
   core::Status cancel() override { return slot_.cancel(); }
   core::Status drop_workspace() override { return slot_.drop_workspace(); }
+  core::Status pause() override { return slot_.pause(); }
+  core::Status resume() override { return slot_.resume(); }
   core::Result<sandbox::StepReport> finish() override { return slot_.finish(); }
 
  private:

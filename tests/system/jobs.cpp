@@ -2,6 +2,7 @@
 #include <fstream>
 #include <set>
 #include <sstream>
+#include <thread>
 
 #include "tests/system/server_process.h"
 
@@ -88,6 +89,37 @@ TEST_F(JobTest, CancelOfARunningAndOfAQueuedJob) {
   EXPECT_EQ(wait(running).at("verdict"), "cancelled");
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
   EXPECT_EQ(run(command({"true"})).at("verdict"), "ok") << "the slot is free again";
+}
+
+TEST_F(JobTest, APausedJobStandsStillAndItsTimeWithIt) {
+  ASSERT_NO_FATAL_FAILURE(start());
+  const auto id = submit(command({"sh", "-c", "while echo x; do sleep 0.02; done"}, {{"wall_time_ms", 2500}}));
+  const auto path = "/v1/jobs/" + id;
+  const auto written = [&]() {
+    const auto answer = http().get(path + "/steps/0/stdout");
+    return answer.status == 200 ? answer.body.size() : 0;
+  };
+  const auto act = [&](const char* action) { return http().post(path + action, nullptr).json(); };
+  const auto pause_for = [](int ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); };
+  ASSERT_TRUE(eventually([&]() { return written() > 0; }));
+  EXPECT_EQ(act(":pause").at("paused"), true);
+  ASSERT_TRUE(eventually([&]() {
+    const auto before = written();
+    pause_for(200);
+    return written() == before;
+  }));
+  const auto before = written();
+  pause_for(3000);  // longer than its wall time
+  EXPECT_EQ(written(), before);
+  EXPECT_EQ(http().get(path).json().at("paused"), true);
+  EXPECT_EQ(act(":resume").at("paused"), false);
+  EXPECT_TRUE(eventually([&]() { return written() > before; }));
+  const auto job = wait(id);
+  EXPECT_EQ(job.at("verdict"), "wall_time_limit_exceeded") << job.dump(2);
+  EXPECT_EQ(job.at("paused"), false);
+  EXPECT_GE(job.at("steps").at(0).at("evidence").at("paused_ms"), 3000);
+  EXPECT_GE(job.at("steps").at(0).at("wall_time_ms"), 2500);
+  EXPECT_EQ(http().post(path + ":pause", nullptr).status, 409);
 }
 
 TEST_F(JobTest, OutputsCanBeReadWithRangesWhileTheProgramRuns) {

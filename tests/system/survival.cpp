@@ -50,6 +50,18 @@ TEST_F(SurvivalTest, EveryJobEndsOnceAfterTheServerIsKilled) {
   EXPECT_EQ(page.at("items").size(), 52u);
 }
 
+TEST_F(SurvivalTest, NothingIsLeftOfAPausedJobWhoseServerIsKilled) {
+  ASSERT_NO_FATAL_FAILURE(start());
+  const auto id = submit(slow("a", "1"));
+  ASSERT_TRUE(eventually([&]() { return state_of(id) == "running"; }));
+  EXPECT_EQ(http().post("/v1/jobs/" + id + ":pause", nullptr).status, 200);
+  kill_server_hard();
+  ASSERT_NO_FATAL_FAILURE(start());
+  const auto job = wait(id);
+  EXPECT_EQ(job.at("verdict"), "ok") << job.dump(2);
+  EXPECT_EQ(job.at("attempt"), 2);
+}
+
 TEST_F(SurvivalTest, SigtermLetsARunningJobEnd) {
   ASSERT_NO_FATAL_FAILURE(start({"--slots", "1"}));
   const auto running = submit(slow("a", "1")), queued = submit(slow("b", "0"));

@@ -223,7 +223,7 @@ TEST_F(App, VersionAndHelpGoToStandardOutput) {
 }
 
 TEST_F(App, EveryCommandHasHelpAndJson) {
-  for (const char* command : {"run", "submit", "job", "jobs", "cancel", "languages", "doctor"}) {
+  for (const char* command : {"run", "submit", "job", "jobs", "cancel", "pause", "resume", "languages", "doctor"}) {
     EXPECT_EQ(run({command, "--help"}), 0) << command;
     EXPECT_THAT(text_out_, HasSubstr("--json")) << command;
   }

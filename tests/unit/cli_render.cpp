@@ -91,6 +91,9 @@ TEST(Summary, TellsTheDecidingStep) {
   EXPECT_EQ(summary(exited, kPlain),
             "runtime_error (exit code 42), cpu 1.50 ms, wall 2.25 ms, memory 3.4 MiB, stdout cut at the output limit: see stderr^[");
   EXPECT_EQ(summary(Json{{"id", "j"}, {"state", "queued"}, {"verdict", nullptr}}, kPlain), "j is queued");
+  const Json paused{{"id", "j"}, {"state", "running"}, {"paused", true}, {"verdict", nullptr}};
+  EXPECT_EQ(summary(paused, kPlain), "j is running (paused)");
+  EXPECT_THAT(render_job(paused, kPlain), HasSubstr("running (paused)"));
 }
 
 TEST(Summary, TellsTheExtremesOfTheTests) {

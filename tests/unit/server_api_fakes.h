@@ -174,6 +174,15 @@ class FakeJobs final : public Jobs {
     if (job->state == core::JobState::queued) end(id, core::Verdict::cancelled, "");
     co_return store_.get(id)->state;
   }
+  core::Status set_paused(const std::string& id, bool paused) override {
+    const auto job = store_.get(id);
+    if (!job) return std::unexpected(job.error());
+    if (job->state != core::JobState::running) return core::error(core::ErrorKind::conflict, "not running");
+    if (paused) paused_.insert(id);
+    else paused_.erase(id);
+    return {};
+  }
+  std::set<std::string> paused() const override { return paused_; }
   std::optional<storage::Store::Slice> live_output(const std::string&, int step, storage::Stream stream, std::uint64_t offset,
                                                    std::uint64_t length) override {
     if (!live || step != 0 || stream != storage::Stream::stdout_stream) return std::nullopt;
@@ -215,6 +224,7 @@ class FakeJobs final : public Jobs {
   boost::asio::io_context& io_;
   FakeStore& store_;
   std::set<boost::asio::steady_timer*> timers_;
+  std::set<std::string> paused_;
   std::map<std::string, std::pair<std::string, std::string>> keys_;
   std::string id_;
   int count_ = 0;

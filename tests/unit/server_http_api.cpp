@@ -173,6 +173,37 @@ TEST_F(HttpApi, Cancel) {
   EXPECT_EQ(again.json()["verdict"], "cancelled");
 }
 
+TEST_F(HttpApi, PauseAndResume) {
+  const auto id = create();
+  const auto path = "/v1/jobs/" + id;
+  EXPECT_EQ(ask("GET", path).json()["paused"], false);
+  for (const char* action : {":pause", ":resume"}) {
+    const auto queued = ask("POST", path + action);
+    EXPECT_EQ(queued.status, 409);
+    EXPECT_EQ(queued.json()["title"], "Conflict");
+    EXPECT_EQ(ask("POST", std::string("/v1/jobs/00000000000000000000000099") + action).status, 404);
+    EXPECT_EQ(ask("POST", std::string("/v1/jobs/nope") + action).status, 404);
+    EXPECT_EQ(ask("GET", path + action).status, 405);
+  }
+  on_loop([&] {
+    auto job = *store.get(id);
+    job.state = core::JobState::running;
+    store.put(std::move(job));
+  });
+  for (const auto& [action, paused] :
+       {std::pair(":pause", true), {":pause", true}, {":resume", false}, {":resume", false}, {":pause", true}}) {
+    const auto answer = ask("POST", path + action);
+    EXPECT_EQ(answer.status, 200) << action;
+    EXPECT_EQ(answer.json()["paused"], paused);
+    EXPECT_EQ(answer.json()["state"], "running");
+    EXPECT_EQ(ask("GET", path).json()["paused"], paused);
+    EXPECT_EQ(ask("GET", "/v1/jobs").json()["items"][0]["paused"], paused);
+  }
+  on_loop([&] { jobs.end(id, core::Verdict::ok, ""); });
+  EXPECT_EQ(ask("GET", path).json()["paused"], false);
+  EXPECT_EQ(ask("POST", path + ":resume").status, 409);
+}
+
 TEST_F(HttpApi, ListPagesAndFilters) {
   std::vector<std::string> ids;
   for (int i = 0; i < 25; ++i) ids.push_back(create(i % 2 == 0 ? R"(,"labels":{"user":"a","k":"v:w"})" : ""));

@@ -76,6 +76,14 @@ class FakeSlot final : public SlotPort {
     return {};
   }
   core::Status drop_workspace() override;
+  core::Status pause() override {
+    ++pauses;
+    return {};
+  }
+  core::Status resume() override {
+    ++resumes;
+    return {};
+  }
   Report finish() override {
     take_event(event_);
     if (!report_) return dead_slot();
@@ -93,6 +101,7 @@ class FakeSlot final : public SlotPort {
     pending_ = false;
     raise_event(event_);
   }
+  int pauses = 0, resumes = 0;  // as the slot was told
 
  private:
   unsigned index_;

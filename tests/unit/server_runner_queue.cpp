@@ -161,6 +161,63 @@ TEST_F(QueueTest, CancelOfAQueuedAndOfARunningJob) {
   EXPECT_EQ(testing::wait_for(io_, queue_->cancel("nobody")).error().kind, core::ErrorKind::not_found);
 }
 
+TEST_F(QueueTest, PauseAndResumeOfARunningJob) {
+  begin(1, forever);
+  const auto first = submit("running"), second = submit("queued");
+  testing::run_until(io_, [&]() { return running() == 1 && slots_->seen.size() == 1; });
+  auto& slot = *slots_->live.at(0);
+  EXPECT_EQ(queue_->set_paused(second, true).error().kind, core::ErrorKind::conflict);
+  EXPECT_EQ(queue_->set_paused("nobody", true).error().kind, core::ErrorKind::not_found);
+  EXPECT_TRUE(queue_->set_paused(first, false)) << "it is not paused";
+  EXPECT_EQ(slot.resumes, 0);
+  for (int times = 0; times < 2; ++times) EXPECT_TRUE(queue_->set_paused(first, true));
+  EXPECT_EQ(slot.pauses, 1);
+  EXPECT_EQ(queue_->paused(), std::set{first});
+  for (int times = 0; times < 2; ++times) EXPECT_TRUE(queue_->set_paused(first, false));
+  EXPECT_EQ(slot.resumes, 1);
+  EXPECT_TRUE(queue_->paused().empty());
+  EXPECT_TRUE(queue_->set_paused(first, true));
+  EXPECT_TRUE(testing::wait_for(io_, queue_->cancel(first)));
+  EXPECT_TRUE(queue_->paused().empty());
+  EXPECT_TRUE(wait(first));
+  EXPECT_EQ(get(first).verdict, Verdict::cancelled);
+  EXPECT_EQ(queue_->set_paused(first, false).error().kind, core::ErrorKind::conflict);
+}
+
+TEST_F(QueueTest, NoFurtherStepOfAPausedJobStarts) {
+  begin(1, forever);
+  auto two_steps = job("x");
+  core::JobSpec spec;
+  spec.image = "host";
+  for (const char* name : {"a", "b", "c"}) spec.steps.push_back({name, {name}, {}, "", {}, {}, false});
+  two_steps.request = stored_request(spec, catalogue_);
+  const auto id = testing::wait_for(io_, queue_->submit(two_steps))->id;
+  testing::run_until(io_, [&]() { return slots_->seen.size() == 1; });
+  ASSERT_TRUE(queue_->set_paused(id, true));
+  slots_->live.at(0)->end(report_of(Verdict::ok));  // it was too late for the first
+  EXPECT_FALSE(wait(id, milliseconds(50)));
+  EXPECT_EQ(slots_->seen.size(), 1u);
+  ASSERT_TRUE(queue_->set_paused(id, false));
+  testing::run_until(io_, [&]() { return slots_->seen.size() == 2; });
+  EXPECT_EQ(slots_->seen[1].argv, std::vector<std::string>{"b"});
+  ASSERT_TRUE(queue_->set_paused(id, true));
+  slots_->live.at(0)->end(report_of(Verdict::ok));
+  EXPECT_FALSE(wait(id, milliseconds(50)));
+  EXPECT_TRUE(testing::wait_for(io_, queue_->cancel(id))) << "a cancel reaches it between two steps";
+  EXPECT_TRUE(wait(id));
+  EXPECT_EQ(get(id).verdict, Verdict::cancelled);
+  EXPECT_EQ(slots_->seen.size(), 2u);
+}
+
+TEST_F(QueueTest, TheLongestPauseEndsByItself) {
+  begin(1, forever, {.max_pause = milliseconds(20)});
+  const auto id = submit("x");
+  testing::run_until(io_, [&]() { return slots_->seen.size() == 1; });
+  ASSERT_TRUE(queue_->set_paused(id, true));
+  testing::run_until(io_, [&]() { return queue_->paused().empty(); });
+  EXPECT_EQ(slots_->live.at(0)->resumes, 1);
+}
+
 TEST_F(QueueTest, ACancelledJobWhoseSlotDiesIsCancelledNotRetried) {
   begin(1, forever);
   const auto id = submit("x");
