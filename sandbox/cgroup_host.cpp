@@ -62,7 +62,8 @@ core::Status remove_tree(const std::string& path, std::chrono::steady_clock::tim
     if (auto removed = remove_tree(path + "/" + child, deadline); !removed) return removed;
   while (rmdir(path.c_str()) != 0) {
     if (errno == ENOENT) return {};
-    if (errno != EBUSY || std::chrono::steady_clock::now() > deadline) return core::errno_error("rmdir " + path);
+    const auto failed = core::errno_error("rmdir " + path);  // kill_members has an errno of its own
+    if (failed.error().sys_errno != EBUSY || std::chrono::steady_clock::now() > deadline) return failed;
     kill_members(path);
     thaw_left_v1(path);
     // Exiting tasks leave no event that all kernels send; the interval only spreads the retries.
