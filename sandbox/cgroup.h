@@ -87,8 +87,9 @@ inline constexpr std::array<Controller, 7> kControllers = {{{"freezer", &Control
 class CgroupHost {
  public:
   /// Finds every controller (kControllers) and this process's group in it, and makes our own subtree `name` below that. What an
-  /// earlier, dead launcher of the same name left is removed.
-  static core::Result<CgroupHost> make(const std::string& name, const std::string& root = "");
+  /// earlier, dead launcher of the same name left is removed. `delegated`: this process's group was made for us, so on v2 no other will
+  /// do.
+  static core::Result<CgroupHost> make(const std::string& name, bool delegated, const std::string& root = "");
   CgroupHost(CgroupHost&&) noexcept = default;
   CgroupHost& operator=(CgroupHost&&) noexcept = default;
   /// Groups of one station; `cpus` is a cpuset list or empty.
@@ -104,7 +105,7 @@ class CgroupHost {
   core::Status find_hierarchies(const std::string& root, const std::string& name);
   core::Status make_unified_base(const std::string& name, const std::string& own_group, const std::string& root_group);
   [[nodiscard]] std::vector<std::string> all_bases() const;
-  bool unified_ = false;
+  bool unified_ = false, delegated_ = false;
   ControllerPaths bases_;  // our subtree's directory in each hierarchy
 };
 
@@ -114,6 +115,10 @@ struct CgroupHierarchies : ControllerPaths {
   bool unified = false;
 };
 CgroupHierarchies parse_hierarchies(std::string_view mountinfo, std::string_view self_cgroup);
+/// The same of a process ("self", or digits) as seen under `root`.
+core::Result<CgroupHierarchies> hierarchies_of(const std::string& process, const std::string& root = "");
+/// The processes in a group (not those below it); none where it cannot be read.
+std::vector<pid_t> group_members(const std::string& group);
 
 std::unique_ptr<Station> make_station_v1(const ControllerPaths& groups);
 std::unique_ptr<Station> make_station_v2(std::string base, std::string station, std::string cpus);

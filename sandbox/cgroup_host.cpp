@@ -50,9 +50,7 @@ std::vector<std::string> child_directories(const std::string& path) {
 /// Ends what is still in one of our groups. The death signals have done that already in every case that we know; a program must not outlive
 /// its slot in one that we do not.
 void kill_members(const std::string& path) {
-  const auto members = read_kernel_file(path + "/cgroup.procs");
-  std::istringstream pids(members.value_or(""));
-  for (pid_t pid = 0; pids >> pid;)
+  for (const pid_t pid : group_members(path))
     if (pid > 1 && pid != getpid()) (void)kill(pid, SIGKILL);
 }
 
@@ -110,13 +108,12 @@ core::Status enable_controllers(const std::string& group) {
 
 /// Moves this process and its parent (the launcher and its caller) out of `group` where they are alone in it.
 bool move_into_leaf(const std::string& group) {
-  const auto members = read_kernel_file(group + "/cgroup.procs");
-  std::istringstream pids(members.value_or(""));
-  for (pid_t pid = 0; pids >> pid;)
+  const auto members = group_members(group);
+  for (const pid_t pid : members)
     if (pid != getpid() && pid != getppid()) return false;
   const std::string leaf = group + "/bailiffd";
   if (!make_directory(leaf)) return false;
-  for (const pid_t pid : {getppid(), getpid()})
+  for (const pid_t pid : members)  // not a caller that is somewhere else: systemd would lose sight of it
     if (!write_kernel_file(leaf + "/cgroup.procs", std::to_string(pid))) return false;
   return true;
 }
@@ -192,8 +189,9 @@ CgroupHierarchies parse_hierarchies(std::string_view mountinfo, std::string_view
   return found;
 }
 
-core::Result<CgroupHost> CgroupHost::make(const std::string& name, const std::string& root) {
+core::Result<CgroupHost> CgroupHost::make(const std::string& name, bool delegated, const std::string& root) {
   CgroupHost host;
+  host.delegated_ = delegated;
   if (auto found = host.find_hierarchies(root, name); !found) return std::unexpected(found.error());
   if (host.unified_) return host;
   for (const auto& base : host.all_bases())
@@ -201,15 +199,29 @@ core::Result<CgroupHost> CgroupHost::make(const std::string& name, const std::st
   return host;
 }
 
-core::Status CgroupHost::find_hierarchies(const std::string& root, const std::string& name) {
+core::Result<CgroupHierarchies> hierarchies_of(const std::string& process, const std::string& root) {
   auto mountinfo = open_kernel_file(root + "/proc/self/mountinfo", O_RDONLY);
-  auto groups = read_kernel_file(root + "/proc/self/cgroup");
+  auto groups = read_kernel_file(root + "/proc/" + process + "/cgroup");
   if (!mountinfo) return std::unexpected(mountinfo.error());
   if (!groups) return std::unexpected(groups.error());
   std::string text;  // longer than one read gives
   char buffer[8192];
   for (ssize_t n = 0; (n = read(mountinfo->get(), buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<std::size_t>(n));
-  const auto found = parse_hierarchies(text, *groups);
+  return parse_hierarchies(text, *groups);
+}
+
+std::vector<pid_t> group_members(const std::string& group) {
+  const auto procs = read_kernel_file(group + "/cgroup.procs");
+  std::istringstream pids(procs.value_or(""));
+  std::vector<pid_t> members;
+  for (pid_t pid = 0; pids >> pid;) members.push_back(pid);
+  return members;
+}
+
+core::Status CgroupHost::find_hierarchies(const std::string& root, const std::string& name) {
+  const auto own = hierarchies_of("self", root);
+  if (!own) return std::unexpected(own.error());
+  const auto& found = *own;
   unified_ = found.unified;
   if (unified_)
     return make_unified_base(name, exists(root + found.memory) ? root + found.memory : root + found.unified_root,
@@ -235,6 +247,7 @@ core::Status CgroupHost::make_unified_base(const std::string& name, const std::s
   // but us (a service or container): we move into a leaf of it. In a login session it holds others, and the root of what we see is left.
   core::Status last = core::error(core::ErrorKind::unavailable, "no cgroup v2 group that could hold ours");
   for (const auto& parent : {own_group, root_group}) {
+    if (delegated_ && parent != own_group) break;
     remove_stale(parent, name.substr(0, name.rfind('.')));
     const std::string base = parent + "/" + name;
     last = make_directory(base);

@@ -9,6 +9,7 @@
 
 #include <csignal>
 
+#include "sandbox/cgroup_driver.h"
 #include "sandbox/launcher.h"
 #include "sandbox/message.h"
 #include "sandbox/socket.h"
@@ -90,6 +91,8 @@ core::Result<StepReport> Slot::run(const StepRequest& request) {
 core::Result<Launcher> Launcher::start(const LauncherConfig& config) {
   const std::string path = config.launcher_path.empty() ? beside_this_program("bailiff-launcher") : config.launcher_path;
   if (access(path.c_str(), X_OK) != 0) return core::errno_error("cannot start the launcher " + path);
+  auto choice = choose_cgroup_driver(config.cgroup_driver);
+  if (!choice) return std::unexpected(choice.error());
   auto sockets = socket_pair();
   if (!sockets) return std::unexpected(sockets.error());
   const pid_t pid = fork();
@@ -97,7 +100,14 @@ core::Result<Launcher> Launcher::start(const LauncherConfig& config) {
   if (pid == 0) exec_launcher(path, sockets->second.get());
   Launcher launcher(pid, std::move(sockets->first));
   sockets->second.reset();
-  if (auto sent = send_message(launcher.fd(), encode_config(config)); !sent) return std::unexpected(sent.error());
+  launcher.cgroup_driver_ = choice->driver;
+  launcher.cgroup_driver_reason_ = choice->why;
+  // While it waits for its configuration it has neither groups nor children.
+  if (choice->systemd)
+    if (auto moved = choice->systemd->start_scope(pid); !moved) return std::unexpected(moved.error());
+  LauncherConfig settled = config;
+  settled.cgroup_driver = choice->driver;
+  if (auto sent = send_message(launcher.fd(), encode_config(settled)); !sent) return std::unexpected(sent.error());
   // The first announcement (or refusal) is left for next_slot(), but no one is told "started" before it is there.
   char type = 0;
   if (recv(launcher.fd(), &type, 1, MSG_PEEK) != 1) return std::unexpected(gone("the launcher"));
@@ -111,6 +121,8 @@ core::Result<Launcher> Launcher::start(const LauncherConfig& config) {
 Launcher& Launcher::operator=(Launcher&& other) noexcept {
   std::swap(pid_, other.pid_);
   std::swap(socket_, other.socket_);
+  std::swap(cgroup_driver_, other.cgroup_driver_);
+  std::swap(cgroup_driver_reason_, other.cgroup_driver_reason_);
   return *this;
 }
 

@@ -32,14 +32,18 @@ struct Image {
 
 inline constexpr std::uint64_t kMaxClockStartS = 1'000'000'000;
 
+/// Who makes the cgroup that ours are below (cgroup_driver.h).
+enum class CgroupDriver : std::uint32_t { automatic, cgroupfs, systemd };
+
 struct LauncherConfig {
   std::string launcher_path;             // the bailiff-launcher binary; empty: beside the running program
   unsigned slots = 1;
   std::vector<Image> images;             // the launcher runs nothing in any other
   core::Limits ceiling = core::ceiling_limits();  // the launcher refuses requests above it
   std::uint32_t uid_base = 0x30000000;   // slot k uses host ids [uid_base + k * 65536, … + 65536)
-  std::string cgroup_parent = "bailiff"; // our subtree's name under this process's own cgroup
   std::uint64_t clock_start_s = 0;       // what a program's monotonic and boot clocks start at
+  std::string cgroup_parent = "bailiff"; // our subtree's name under the launcher's own cgroup
+  CgroupDriver cgroup_driver = CgroupDriver::automatic;
   std::vector<std::string> slot_cpus;    // optional: cpuset list of slot k ("0", "2-3"); empty: not pinned
 };
 
@@ -101,13 +105,16 @@ class Slot {
 class Launcher {
  public:
   /// Starts the launcher and waits until it has its cgroups. Needs root (or says exactly what is missing).
-  /// Call before any thread exists.
+  /// Call before any thread exists. ErrorKind::unavailable: the cgroup driver does not fit the host, or the launcher refused.
   static core::Result<Launcher> start(const LauncherConfig& config);
   Launcher(Launcher&&) noexcept = default;
   Launcher& operator=(Launcher&&) noexcept;
   ~Launcher();
 
   [[nodiscard]] pid_t pid() const { return pid_; }
+  /// The cgroup driver in use, never automatic, and why it is that one.
+  [[nodiscard]] CgroupDriver cgroup_driver() const { return cgroup_driver_; }
+  [[nodiscard]] const std::string& cgroup_driver_reason() const { return cgroup_driver_reason_; }
   /// Readable when a new slot is announced, and at end-of-file when the launcher died.
   [[nodiscard]] int fd() const { return socket_.get(); }
   /// The next slot that became ready (the first ones and replacements of dead ones alike; a replacement has the dead one's
@@ -118,6 +125,8 @@ class Launcher {
   Launcher(pid_t pid, core::Fd socket) : pid_(pid), socket_(std::move(socket)) {}
   pid_t pid_ = -1;
   core::Fd socket_;
+  CgroupDriver cgroup_driver_ = CgroupDriver::cgroupfs;
+  std::string cgroup_driver_reason_;
 };
 
 /// One line of `bailiff doctor`: a host capability that Bailiff uses.

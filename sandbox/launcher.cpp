@@ -77,7 +77,8 @@ class LauncherProcess {
     auto filter = compile_seccomp_filter();
     if (!filter) return std::unexpected(filter.error());
     filter_ = std::move(*filter);
-    auto cgroups = CgroupHost::make(config_.cgroup_parent + "." + std::to_string(getpid()));
+    const bool delegated = config_.cgroup_driver == CgroupDriver::systemd;  // its caller has moved us into the scope already
+    auto cgroups = CgroupHost::make(config_.cgroup_parent + "." + std::to_string(getpid()), delegated);
     if (!cgroups) return std::unexpected(cgroups.error());
     cgroups_ = std::move(*cgroups);
     slots_.resize(config_.slots);

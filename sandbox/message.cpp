@@ -143,6 +143,7 @@ std::string encode_config(const LauncherConfig& config) {
   out.put(config.uid_base);
   out.put_string(config.cgroup_parent);
   out.put(config.clock_start_s);
+  out.put(config.cgroup_driver);
   out.put_strings(config.slot_cpus);
   return out.bytes();
 }
@@ -163,6 +164,7 @@ core::Result<LauncherConfig> decode_config(std::string_view bytes) {
   config.uid_base = in.take<std::uint32_t>();
   config.cgroup_parent = in.take_string();
   config.clock_start_s = in.take<std::uint64_t>();
+  config.cgroup_driver = in.take<CgroupDriver>();
   config.slot_cpus = in.take_strings();
   if (!in.complete() || config.slots < 1 || config.slots > 1024 || config.clock_start_s > kMaxClockStartS)
     return refused("malformed launcher configuration");
