@@ -25,7 +25,8 @@ struct DriverChoice {
 };
 /// What `wanted` comes to on this host. `automatic` is systemd where systemd is PID 1 and answers, unless this process is alone in a
 /// group that was delegated to it; else cgroupfs. `root`: "" for the real host, a directory for tests.
-/// ErrorKind::unavailable: systemd was asked for and is not there, with what to do.
+/// ErrorKind::unavailable: the driver does not fit the host, with what to do. systemd needs systemd; cgroupfs needs, on a v1 or hybrid
+/// host where systemd answers, a group that it delegated.
 core::Result<DriverChoice> choose_cgroup_driver(CgroupDriver wanted, const std::string& root = "",
                                                 std::chrono::milliseconds patience = kSystemdPatience);
 
