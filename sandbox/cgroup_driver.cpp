@@ -14,7 +14,8 @@ constexpr std::array<std::pair<CgroupDriver, std::string_view>, 3> kNames = {
     {{CgroupDriver::automatic, "auto"}, {CgroupDriver::cgroupfs, "cgroupfs"}, {CgroupDriver::systemd, "systemd"}}};
 
 std::unexpected<core::Error> unusable(CgroupDriver driver, const std::string& why, const char* fix) {
-  return core::error(core::ErrorKind::unavailable, "the cgroup driver " + std::string(name(driver)) + " cannot work here: " + why + ". " + fix);
+  return core::error(core::ErrorKind::unavailable,
+                     "the cgroup driver " + std::string(name(driver)) + " cannot work here: " + why + ". " + fix);
 }
 
 /// Nobody but this process is in its group.
@@ -55,7 +56,8 @@ core::Result<DriverChoice> choose_cgroup_driver(CgroupDriver wanted, const std::
     return cgroupfs(wanted == CgroupDriver::cgroupfs ? "as configured" : why);
   };
   if (access((root + "/run/systemd/system").c_str(), F_OK) != 0)  // what sd_booted(3) looks at
-    return without_systemd("this machine was not started by systemd (there is no /run/systemd/system)", "Set cgroup.driver to cgroupfs or auto");
+    return without_systemd("this machine was not started by systemd (there is no /run/systemd/system)",
+                           "Set cgroup.driver to cgroupfs or auto");
   auto systemd = Systemd::connect(patience);
   if (!systemd)
     return without_systemd("systemd does not answer on the system bus: " + systemd.error().what,

@@ -22,8 +22,7 @@ constexpr const char* kManager = "org.freedesktop.systemd1.Manager";
 /// `code` is a negative errno; `told` has the other side's own words where it said any.
 std::unexpected<core::Error> failed(const std::string& what, int code, const sd_bus_error* told = nullptr) {
   const bool words = told != nullptr && told->message != nullptr;
-  return std::unexpected(
-      core::Error{core::ErrorKind::unavailable, what + ": " + (words ? told->message : std::strerror(-code)), -code});
+  return std::unexpected(core::Error{core::ErrorKind::unavailable, what + ": " + (words ? told->message : std::strerror(-code)), -code});
 }
 
 struct BusError {
@@ -102,15 +101,15 @@ core::Result<Systemd> Systemd::connect(std::chrono::milliseconds patience) {
   sd_bus* bus = nullptr;
   if (const int code = sd_bus_open_system(&bus); code < 0) return failed("connect to the system bus", code);
   Systemd systemd({bus, {}}, patience);
-  if (const int code = sd_bus_set_method_call_timeout(bus, static_cast<std::uint64_t>(std::chrono::microseconds(patience).count())); code < 0)
+  if (const int code = sd_bus_set_method_call_timeout(bus, static_cast<std::uint64_t>(std::chrono::microseconds(patience).count()));
+      code < 0)
     return failed("set the patience", code);
   if (auto ready = systemd.until([&] { return sd_bus_is_ready(bus) != 0; }, "greet the system bus"); !ready)
     return std::unexpected(ready.error());
   BusError error;
   int code = 0;
-  const Text version = text_from([&](char** text) {
-    return code = sd_bus_get_property_string(bus, kService, kManagerPath, kManager, "Version", &error.value, text);
-  });
+  const Text version = text_from(
+      [&](char** text) { return code = sd_bus_get_property_string(bus, kService, kManagerPath, kManager, "Version", &error.value, text); });
   if (!version) return failed("ask for the version", code, &error.value);
   systemd.version_ = version.get();
   return systemd;
@@ -160,8 +159,9 @@ core::Status Systemd::start_scope(pid_t process) {
   const auto groups = hierarchies_of(std::to_string(process));
   if (!groups) return std::unexpected(groups.error());
   if (const auto missing = missing_from_scope(*groups, job.unit); !missing.empty())
-    return core::error(core::ErrorKind::unavailable, what + ": systemd did not delegate " + missing +
-                                                         " to it. Boot with systemd.unified_cgroup_hierarchy=1, or set cgroup.driver to cgroupfs");
+    return core::error(core::ErrorKind::unavailable,
+                       what + ": systemd did not delegate " + missing +
+                           " to it. Boot with systemd.unified_cgroup_hierarchy=1, or set cgroup.driver to cgroupfs");
   return {};
 }
 
