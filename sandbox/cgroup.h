@@ -46,6 +46,8 @@ class Station {
   virtual core::Status prepare() = 0;
   /// Directory of the group that the next init is to be cloned into; -1 where it is born there anyway.
   [[nodiscard]] virtual int clone_into() const = 0;
+  /// Directories of the groups that the sandbox is in, one for each hierarchy in use; the first one has all of its processes.
+  [[nodiscard]] virtual std::vector<std::string> groups() const = 0;
   /// Sets the limits and takes the baselines: what is charged already is not the program's. Called when the sandbox is prepared, and again
   /// where the request then has other limits.
   virtual core::Status begin(const CgroupLimits& limits) = 0;

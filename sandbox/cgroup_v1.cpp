@@ -33,6 +33,12 @@ class StationV1 final : public Station {
 
   core::Status prepare() override { return {}; }
   int clone_into() const override { return -1; }
+  std::vector<std::string> groups() const override {
+    std::vector<std::string> groups = {pids_group_};
+    for (const auto& group : {memory_, cpu_, cpuacct_, cpuset_})
+      if (!group.empty()) groups.push_back(group);
+    return groups;
+  }
 
   core::Status begin(const CgroupLimits& limits) override {
     if (auto set = set_processes(limits.processes + kOwnProcesses); !set) return set;

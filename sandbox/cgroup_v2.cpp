@@ -39,6 +39,7 @@ class StationV2 final : public Station {
   }
 
   int clone_into() const override { return directory_.get(); }
+  std::vector<std::string> groups() const override { return {group_}; }
 
   core::Status begin(const CgroupLimits& limits) override {
     const long host_cpus = sysconf(_SC_NPROCESSORS_ONLN);

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/fd.h"
@@ -71,6 +72,49 @@ struct StepReport {
   bool collect_truncated = false;  // more matched than collect_bytes allowed, or could not be read
 };
 
+/// A running sandbox as the kernel shows it to the slot, which is root outside.
+struct Inspection {
+  struct Namespace {
+    std::string type;               // "user", "pid", "mnt" …, from the kernel (NS_GET_NSTYPE)
+    std::uint64_t inode = 0;        // names it, as in /proc/PID/ns
+    std::uint32_t owner_uid = 0;    // host uid that made the user namespace which owns it (for a user namespace: that made it)
+    std::uint64_t owner_inode = 0;  // that user namespace (for a user namespace: its parent); 0 where it is beyond our view
+    std::uint64_t parent_inode = 0; // user and pid only; 0 for the others and for what is beyond our view
+  };
+  struct Group {
+    std::string hierarchy;  // controllers as in /proc/PID/cgroup: "cpu,cpuacct"; empty on v2
+    std::string path;       // in that hierarchy
+  };
+  struct Process {
+    pid_t host_pid = -1, pid = -1;  // outside, inside
+    std::string name;               // its own choice: any bytes
+  };
+  std::vector<Namespace> namespaces;
+  std::vector<Group> groups;
+  std::uint64_t memory_bytes = 0, processes_now = 0;  // charged to the groups; processes and threads, ours included
+  std::vector<Process> processes;                     // init is pid 1 inside
+  bool truncated = false;                             // there were more than kMaxInspectedProcesses
+};
+inline constexpr std::size_t kMaxInspectedProcesses = 2048;
+
+/// A command to run beside a running program, with what the program has: its namespaces, groups, ids, rlimits and filter, /work as its
+/// working directory, and neither more nor less privileges.
+struct ExecRequest {
+  std::vector<std::string> argv, env;   // as in StepRequest
+  bool terminal = false;                // a terminal of the sandbox's own instead of three pipes
+  std::uint16_t rows = 24, columns = 80;
+};
+inline constexpr std::size_t kMaxExecs = 8;  // beside one program at one time
+
+/// The caller's ends of such a command. It ends when `control` is closed, and with the program.
+struct ExecSession {
+  core::Fd control;                 // readable when the command has ended: take_exec_end()
+  core::Fd input, output, errors;   // of three pipes; with a terminal: its master in `input`, and the others empty
+};
+struct ExecEnd {
+  std::optional<int> exit_code, signal;  // one of the two
+};
+
 /// The caller's end of one slot. One thread at a time.
 class Slot {
  public:
@@ -95,11 +139,23 @@ class Slot {
   /// start() and finish().
   core::Result<StepReport> run(const StepRequest& request);
 
+  /// While a step runs. Each gives a descriptor that becomes readable when its answer is there: take_inspection(), take_exec().
+  core::Result<core::Fd> ask_inspection();
+  core::Result<core::Fd> ask_exec(const ExecRequest& request);
+
  private:
+  core::Result<core::Fd> ask(std::string_view message);
   unsigned index_;
   core::Fd socket_;
   bool keeps_workspace_ = false;
 };
+
+/// Each blocks until the answer is there. ErrorKind::conflict: no step runs in the slot; invalid: refused, or what cannot be executed, and the
+/// text may be shown to who asked; unavailable: there are too many already.
+core::Result<Inspection> take_inspection(const core::Fd& answer);
+core::Result<ExecSession> take_exec(core::Fd answer);
+/// ErrorKind::unavailable: the slot is gone.
+core::Result<ExecEnd> take_exec_end(const core::Fd& control);
 
 /// Owns the launcher process. Its destructor closes the socket, so that the launcher ends all it runs, and reaps it.
 class Launcher {

@@ -14,11 +14,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstdio>
 
+#include "sandbox/descriptors.h"
 #include "sandbox/kernel_file.h"
 #include "sandbox/program.h"
 
@@ -113,13 +113,9 @@ class Init {
   /// What the spawner had open is not ours; 0-2 are /dev/null already.
   void close_others() const {
     const auto& ends = config_.ends;
-    std::array kept = {2, ends.control.get(), ends.program.get(), ends.stdout_pipe.get(), ends.stderr_pipe.get(), config_.mapped.get()};
-    std::sort(kept.begin(), kept.end());
-    for (std::size_t i = 0; i < kept.size(); ++i) {
-      const auto first = static_cast<unsigned>(kept.at(i)) + 1;
-      const unsigned last = i + 1 < kept.size() ? static_cast<unsigned>(kept.at(i + 1)) - 1 : ~0U;
-      if (first <= last) (void)close_range(first, last, 0);
-    }
+    const bool closed = close_all_but({0, 1, 2, ends.control.get(), ends.program.get(), ends.stdout_pipe.get(), ends.stderr_pipe.get(),
+                         config_.mapped.get()});
+    if (!closed) _exit(1);
   }
 
   void isolate() {

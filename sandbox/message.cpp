@@ -83,13 +83,19 @@ core::Result<StepRequest> decode_request(std::string_view bytes) {
   return request;
 }
 
+core::Status check_command(const std::vector<std::string>& argv, const std::vector<std::string>& env) {
+  if (argv.empty() || argv.front().empty()) return refused("empty command");
+  if (has_nul(argv) || has_nul(env)) return refused("NUL byte in command or environment");
+  for (const auto& variable : env)
+    if (variable.find('=') == variable.npos || variable.front() == '=') return refused("environment entry without a name");
+  return {};
+}
+
 core::Status check_request(const StepRequest& request, const LauncherConfig& config) {
   const auto same_name = [&](const Image& image) { return image.name == request.image; };
   if (std::none_of(config.images.begin(), config.images.end(), same_name)) return refused("unknown image: " + request.image);
-  if (request.argv.empty() || request.argv.front().empty()) return refused("empty command");
-  if (has_nul(request.argv) || has_nul(request.env) || has_nul(request.collect)) return refused("NUL byte in command, environment or glob");
-  for (const auto& variable : request.env)
-    if (variable.find('=') == variable.npos || variable.front() == '=') return refused("environment entry without a name");
+  if (auto sane = check_command(request.argv, request.env); !sane) return sane;
+  if (has_nul(request.collect)) return refused("NUL byte in a glob");
   if (!request.cwd.empty() && !is_safe_relative_path(request.cwd)) return refused("unsafe working directory");
   for (const auto& field : core::kLimitFields) {
     const auto value = request.limits.*field.member;

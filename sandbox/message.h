@@ -28,6 +28,8 @@ inline constexpr std::size_t kRunHeaderBytes = 3, kGoHeaderBytes = 2;
 [[nodiscard]] std::string encode_request(const StepRequest& request);
 /// The descriptors of the result are empty.
 core::Result<StepRequest> decode_request(std::string_view bytes);
+/// A command and an environment that can be executed as they are: not empty, no NUL, every variable with a name.
+core::Status check_command(const std::vector<std::string>& argv, const std::vector<std::string>& env);
 /// What bailiffd asks against what the launcher was configured with: known image, limits at most the ceiling, sane strings.
 core::Status check_request(const StepRequest& request, const LauncherConfig& config);
 

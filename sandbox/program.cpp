@@ -26,14 +26,14 @@ class Program {
     if (message->bytes.empty()) _exit(0);  // never used
     take_request(*message);
     unpack();
-    set_rlimits(step_rlimits(request_.limits));
+    if (const int fault = set_rlimits(step_rlimits(request_.limits)); fault != 0) fail(InitStep::rlimits, fault);
     if (const auto& cwd = request_.cwd; chdir(("/work/" + cwd).c_str()) != 0)
       stop({InitReport::Kind::exec_failed, InitStep::working_directory, errno, 0, 0, 0});
-    prepare_strings();
+    const CommandLine command(request_.argv, request_.env);
     // Everything but 0-2 goes at exec.
     expect(close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) == 0, InitStep::stdio);
     send({InitReport::Kind::executing, InitStep::none, 0, 0, clock_ns(CLOCK_PROCESS_CPUTIME_ID) - idle_cpu_ns, clock_ns(CLOCK_MONOTONIC)});
-    stop({InitReport::Kind::exec_failed, InitStep::none, exec(), 0, 0, 0});
+    stop({InitReport::Kind::exec_failed, InitStep::none, command.execute(), 0, 0, 0});
   }
 
  private:
@@ -41,8 +41,8 @@ class Program {
     expect(setsid() >= 0, InitStep::session);
     // stdin is /dev/null until "go".
     expect(dup2(parked_.stdout_pipe, 1) == 1 && dup2(parked_.stderr_pipe, 2) == 2, InitStep::stdio);
-    set_rlimits(fixed_rlimits());
-    drop_ids();
+    if (const int fault = set_rlimits(fixed_rlimits()); fault != 0) fail(InitStep::rlimits, fault);
+    if (const int fault = take_program_ids(); fault != 0) fail(InitStep::program_ids, fault);
     umask(022);
     expect(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, InitStep::no_new_privs);
     if (const int fault = install_seccomp_filter(*parked_.filter); fault != 0) fail(InitStep::seccomp, fault);
@@ -96,56 +96,8 @@ class Program {
     request_.trees.clear();
   }
 
-  void set_rlimits(const RlimitList& limits) {
-    for (const auto& [resource, value] : limits) {
-      rlimit now{};
-      expect(getrlimit(static_cast<__rlimit_resource>(resource), &now) == 0, InitStep::rlimits);
-      // Raising a hard limit would need a capability over the host; what the host gives us is then the limit.
-      const rlim_t hard = std::min<rlim_t>(value, now.rlim_max);
-      const rlimit limit{hard, hard};
-      expect(setrlimit(static_cast<__rlimit_resource>(resource), &limit) == 0, InitStep::rlimits);
-    }
-  }
-
-  void drop_ids() {
-    // From root inside to an ordinary user: the kernel clears the permitted, effective and ambient sets; the bounding set is empty already.
-    expect(setresgid(kProgramId, kProgramId, kProgramId) == 0, InitStep::program_ids);
-    expect(setresuid(kProgramId, kProgramId, kProgramId) == 0, InitStep::program_ids);
-    expect(geteuid() == kProgramId && getegid() == kProgramId && setuid(0) != 0, InitStep::program_ids);
-  }
-
-  void prepare_strings() {
-    for (const auto& word : request_.argv) argv_.push_back(const_cast<char*>(word.c_str()));
-    for (const auto& variable : request_.env) {
-      envp_.push_back(const_cast<char*>(variable.c_str()));
-      if (variable.starts_with("PATH=")) path_ = std::string_view(variable).substr(5);
-    }
-    argv_.push_back(nullptr);
-    envp_.push_back(nullptr);
-  }
-
-  /// execvp with the step's own PATH. The errno of the failure.
-  int exec() {
-    const std::string& file = request_.argv.front();
-    if (file.contains('/')) {
-      execve(file.c_str(), argv_.data(), envp_.data());
-      return errno;
-    }
-    int fault = ENOENT;
-    for (std::string_view rest = path_; !rest.empty();) {
-      const auto directory = rest.substr(0, rest.find(':'));
-      rest.remove_prefix(std::min(rest.size(), directory.size() + 1));
-      if (directory.empty()) continue;
-      execve((std::string(directory) + "/" + file).c_str(), argv_.data(), envp_.data());
-      if (errno != ENOENT && errno != ENOTDIR) fault = errno;
-    }
-    return fault;
-  }
-
   const ParkedProgram& parked_;
   StepRequest request_;
-  std::vector<char*> argv_, envp_;
-  std::string_view path_ = "/usr/local/bin:/usr/bin:/bin";
 };
 
 }  // namespace
@@ -162,6 +114,51 @@ RlimitList fixed_rlimits() {
 
 RlimitList step_rlimits(const core::Limits& limits) {
   return {{RLIMIT_STACK, limits.stack_bytes}, {RLIMIT_FSIZE, limits.file_bytes}, {RLIMIT_NOFILE, limits.open_files}};
+}
+
+int set_rlimits(const RlimitList& limits) {
+  for (const auto& [resource, value] : limits) {
+    rlimit now{};
+    if (getrlimit(static_cast<__rlimit_resource>(resource), &now) != 0) return errno;
+    // Raising a hard limit would need a capability over the host; what the host gives us is then the limit.
+    const rlim_t hard = std::min<rlim_t>(value, now.rlim_max);
+    const rlimit limit{hard, hard};
+    if (setrlimit(static_cast<__rlimit_resource>(resource), &limit) != 0) return errno;
+  }
+  return 0;
+}
+
+int take_program_ids() noexcept {
+  // From root inside to an ordinary user: the kernel clears the permitted, effective and ambient sets.
+  if (setresgid(kProgramId, kProgramId, kProgramId) != 0 || setresuid(kProgramId, kProgramId, kProgramId) != 0) return errno;
+  return geteuid() == kProgramId && getegid() == kProgramId && setuid(0) != 0 ? 0 : EPERM;
+}
+
+CommandLine::CommandLine(const std::vector<std::string>& argv, const std::vector<std::string>& env) {
+  for (const auto& word : argv) argv_.push_back(const_cast<char*>(word.c_str()));
+  for (const auto& variable : env) {
+    envp_.push_back(const_cast<char*>(variable.c_str()));
+    if (variable.starts_with("PATH=")) path_ = std::string_view(variable).substr(5);
+  }
+  argv_.push_back(nullptr);
+  envp_.push_back(nullptr);
+}
+
+int CommandLine::execute() const {
+  const std::string_view file = argv_.front();
+  if (file.contains('/')) {
+    execve(argv_.front(), argv_.data(), envp_.data());
+    return errno;
+  }
+  int fault = ENOENT;
+  for (std::string_view rest = path_; !rest.empty();) {
+    const auto directory = rest.substr(0, rest.find(':'));
+    rest.remove_prefix(std::min(rest.size(), directory.size() + 1));
+    if (directory.empty()) continue;
+    execve((std::string(directory) + "/" + argv_.front()).c_str(), argv_.data(), envp_.data());
+    if (errno != ENOENT && errno != ENOTDIR) fault = errno;
+  }
+  return fault;
 }
 
 void become_program(const ParkedProgram& parked) { Program(parked).run(); }

@@ -2,6 +2,11 @@
 // The process that becomes the program. Made while nobody waits, it drops everything (session, ids, capabilities, no_new_privs, seccomp)
 // and waits; at "go" it takes the request, unpacks the files as the program's own user, and executes. So on the way from request to
 // program there is neither a fork nor the installation of a filter.
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
 #include "core/limits.h"
 #include "sandbox/init.h"
 
@@ -21,5 +26,21 @@ using RlimitList = std::vector<std::pair<int, std::uint64_t>>;
 /// What every program runs under, and what its limits say. Pure.
 RlimitList fixed_rlimits();
 RlimitList step_rlimits(const core::Limits& limits);
+/// Sets them for this process. 0 or an errno.
+int set_rlimits(const RlimitList& limits);
+/// From root inside to the program's ids, for good, which empties every capability set but the bounding one. 0 or an errno.
+int take_program_ids() noexcept;
+
+/// A command in the form that execve wants. The strings that it is made from must outlive it.
+class CommandLine {
+ public:
+  CommandLine(const std::vector<std::string>& argv, const std::vector<std::string>& env);
+  /// execve, with PATH of `env` where the command has no slash. The errno of its failure.
+  [[nodiscard]] int execute() const;
+
+ private:
+  std::vector<char*> argv_, envp_;
+  std::string_view path_ = "/usr/local/bin:/usr/bin:/bin";
+};
 
 }  // namespace bailiff::sandbox

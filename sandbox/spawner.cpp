@@ -1,7 +1,6 @@
 #include "sandbox/spawner.h"
 
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -13,6 +12,7 @@
 
 #include <csignal>
 
+#include "sandbox/descriptors.h"
 #include "sandbox/init.h"
 #include "sandbox/kernel_file.h"
 #include "sandbox/socket.h"
@@ -58,12 +58,7 @@ class SpawnerProcess {
   }
 
   core::Status enter_image() {
-    // Dispositions that somebody above ignores would reach the programs through fork and exec.
-    for (int signal = 1; signal < NSIG; ++signal) (void)std::signal(signal, SIG_DFL);
-    sigset_t none;
-    sigemptyset(&none);
-    if (sigprocmask(SIG_SETMASK, &none, nullptr) != 0) return core::errno_error("sigprocmask");
-    if (setpriority(PRIO_PROCESS, 0, 0) != 0) return core::errno_error("setpriority");  // likewise a favoured server's own priority
+    if (auto reset = reset_inherited(); !reset) return reset;
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return core::errno_error("prctl");
     const core::Fd null(open("/dev/null", O_RDWR | O_CLOEXEC));
     for (int fd = 0; fd < 3; ++fd)
@@ -78,8 +73,7 @@ class SpawnerProcess {
     if (umount2(".", MNT_DETACH) != 0) return core::errno_error("umount the old root");
     if (chdir("/") != 0) return core::errno_error("chdir /");
     // Only what run() uses stays open: no descriptor to the host's files can reach a sandbox.
-    const auto own = static_cast<unsigned>(socket_.get());
-    if ((own > 3 && close_range(3, own - 1, 0) != 0) || close_range(own + 1, ~0U, 0) != 0) return core::errno_error("close_range");
+    if (!close_all_but({0, 1, 2, socket_.get()})) return core::errno_error("close_range");
     return {};
   }
 
@@ -142,6 +136,15 @@ core::Result<pid_t> take_answer(int socket) {
 }
 
 }  // namespace
+
+core::Status reset_inherited() {
+  for (int signal = 1; signal < NSIG; ++signal) (void)std::signal(signal, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  if (sigprocmask(SIG_SETMASK, &none, nullptr) != 0) return core::errno_error("sigprocmask");
+  if (setpriority(PRIO_PROCESS, 0, 0) != 0) return core::errno_error("setpriority");
+  return {};
+}
 
 core::Result<Spawner> Spawner::start(const SpawnerConfig& config) {
   auto sockets = socket_pair();

@@ -25,6 +25,9 @@ struct SpawnerConfig {
   std::uint64_t clock_start_s;
 };
 
+/// Default signal dispositions, no signal blocked, plain priority: what somebody above us set would reach a program through fork and exec.
+core::Status reset_inherited();
+
 class Spawner {
  public:
   /// Forks the spawner and waits until it is inside the image.

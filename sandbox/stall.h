@@ -46,6 +46,7 @@ class Stall {
   [[nodiscard]] Station& station() { return *station_; }
   /// What the programs' clocks start at.
   [[nodiscard]] std::uint64_t clock_start_s() const { return clock_start_s_; }
+  [[nodiscard]] const SeccompFilter& filter() const { return filter_; }
   /// Waits for init's death after a kill; false when it did not die in time.
   [[nodiscard]] bool kill_and_reap();
 

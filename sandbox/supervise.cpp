@@ -13,6 +13,7 @@
 #include <chrono>
 #include <csignal>
 
+#include "sandbox/beside.h"
 #include "sandbox/kernel_file.h"
 #include "sandbox/message.h"
 #include "sandbox/socket.h"
@@ -41,7 +42,8 @@ struct Capture {
 class Supervision {
  public:
   Supervision(Stall& stall, Sandbox& sandbox, const StepRequest& request, int caller)
-      : station_(stall.station()), stall_(stall), sandbox_(sandbox), request_(request), caller_(caller) {}
+      : station_(stall.station()), stall_(stall), sandbox_(sandbox), request_(request), caller_(caller),
+        beside_({sandbox.init, sandbox.pidfd.get(), stall.station().groups(), request.limits, stall.filter()}) {}
 
   core::Result<core::Outcome> run(const StepFds& fds, const std::function<void()>& meanwhile) {
     if (auto started = start(fds); !started) return std::unexpected(started.error());
@@ -51,6 +53,7 @@ class Supervision {
     take_program_reports();
     // After an end of its own nothing but init is alive, and init's exit is neither waited for nor the program's cost.
     if (!ended_ && !stall_.kill_and_reap()) return core::error(core::ErrorKind::internal, "the sandbox does not die");
+    if (auto ended = beside_.end(); !ended) return std::unexpected(ended.error());
     if (wall_ == nanoseconds::zero()) wall_ = (paused_ ? paused_at_ : Clock::now()) - executing_at_;
     if (paused_) paused_time_ += Clock::now() - paused_at_;
     auto used = station_.usage();
@@ -122,7 +125,7 @@ class Supervision {
       case kCancelMessage: return end(cancelled_);
       case kPauseMessage: return pause();
       case kResumeMessage: return resume();
-      default: return fail("unexpected message from the caller");
+      default: return beside_.serve(*message);
     }
   }
 
@@ -326,6 +329,7 @@ class Supervision {
   Sandbox& sandbox_;
   const StepRequest& request_;
   int caller_;
+  Beside beside_;
   std::array<Capture, 2> captures_;
   Clock::time_point go_at_, executing_at_;  // executing_at_: not before this, until it is known
   Clock::time_point paused_at_;

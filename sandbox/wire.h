@@ -64,6 +64,8 @@ class WireReader {
     for (std::uint32_t i = 0; i < count && ok_; ++i) texts.push_back(take_string());
     return texts;
   }
+  /// False after the first thing that was not there.
+  [[nodiscard]] bool ok() const { return ok_; }
   /// True when everything asked for was there and nothing is left.
   [[nodiscard]] bool complete() const { return ok_ && rest_.empty(); }
 

@@ -33,6 +33,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/sandbox/victim_exec.h"
 #include "tests/sandbox/victims.h"
 
 namespace {
@@ -417,6 +418,10 @@ const Victims kVictims = {
     {"forbidden_calls", [](const Arguments&) { return forbidden_calls(); }},
     {"network", [](const Arguments&) { return network(); }},
     {"identity", [](const Arguments&) { return identity(); }},
+    {"facts", [](const Arguments&) { return tell_facts(); }},
+    {"hide_behind_a_name", [](const Arguments&) { return hide_behind_a_name(); }},
+    {"terminal", [](const Arguments&) { return tell_terminal(); }},
+    {"ambush", [](const Arguments&) { return ambush(); }},
     {"leave_marks", [](const Arguments&) { return leave_marks(); }},
     {"make_files", make_files},
     {"plant_traps", [](const Arguments&) { return plant_traps(); }},

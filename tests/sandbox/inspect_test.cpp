@@ -1,0 +1,117 @@
+// A running sandbox as the kernel shows it.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <map>
+
+#include "sandbox/exec_message.h"
+#include "tests/sandbox/running_step.h"
+
+namespace bailiff::sandbox::testing {
+namespace {
+
+std::uint64_t inode_of(const std::string& path) {
+  struct stat info{};
+  EXPECT_EQ(stat(path.c_str(), &info), 0) << path;
+  return info.st_ino;
+}
+
+TEST_F(SandboxTest, InspectTellsOfNamespaces) {
+  RunningStep step(slot(0), victim({"hide_behind_a_name"}), "ready");
+  const auto seen = inspect(slot(0));
+  ASSERT_TRUE(seen) << seen.error().what;
+  std::map<std::string, Inspection::Namespace> by_type;
+  for (const auto& one : seen->namespaces) by_type[one.type] = one;
+  ASSERT_EQ(by_type.size(), 8U);
+  ASSERT_EQ(seen->processes.size(), 2U);
+  const std::string program = "/proc/" + std::to_string(seen->processes[1].host_pid) + "/ns/";
+  for (const char* type : {"user", "pid", "mnt", "net", "ipc", "uts", "cgroup", "time"}) {
+    const auto& one = by_type[type];
+    EXPECT_EQ(one.inode, inode_of(program + type)) << type;
+    EXPECT_NE(one.inode, inode_of(std::string("/proc/self/ns/") + type)) << type;
+    EXPECT_EQ(one.owner_uid, 0U) << type;
+    const bool hierarchical = std::string_view(type) == "user" || std::string_view(type) == "pid";
+    EXPECT_EQ(one.parent_inode, hierarchical ? inode_of(std::string("/proc/self/ns/") + type) : 0) << type;
+    EXPECT_EQ(one.owner_inode, std::string_view(type) == "user" ? inode_of("/proc/self/ns/user") : by_type["user"].inode) << type;
+  }
+}
+
+TEST_F(SandboxTest, InspectTellsOfGroupsAndProcesses) {
+  const auto idle = inspect(slot(1));
+  ASSERT_FALSE(idle);
+  EXPECT_EQ(idle.error().kind, core::ErrorKind::conflict) << idle.error().what;
+  RunningStep step(slot(1), victim({"hide_behind_a_name"}), "ready");
+  const auto seen = inspect(slot(1));
+  ASSERT_TRUE(seen) << seen.error().what;
+  int ours = 0;
+  for (const auto& group : seen->groups)
+    ours += group.path.contains("/bailiff." + std::to_string(launcher().pid()) + "/slot1") ? 1 : 0;
+  EXPECT_GT(ours, 0);
+  EXPECT_GT(seen->memory_bytes, 4096U);
+  EXPECT_LT(seen->memory_bytes, 64U << 20);
+  EXPECT_GE(seen->processes_now, 2U);
+  EXPECT_FALSE(seen->truncated);
+  ASSERT_EQ(seen->processes.size(), 2U);
+  EXPECT_EQ(seen->processes[0].pid, 1);
+  EXPECT_EQ(seen->processes[1].pid, 2);
+  EXPECT_EQ(seen->processes[1].name, "a\n\x1b[2J\xff)");
+  for (const auto& process : seen->processes) EXPECT_GT(process.host_pid, 1);
+}
+
+TEST_F(SandboxTest, ManyLooksDoNotDisturbTheStep) {
+  auto request = victim({"spin", "500"});
+  RunningStep step(slot(0), std::move(request));
+  int looks = 0;
+  while (inspect(slot(0))) ++looks;
+  EXPECT_GT(looks, 3);
+  const auto report = step.finish();
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome.verdict, core::Verdict::ok) << report->outcome.message;
+  EXPECT_LT(report->outcome.usage.cpu_us, 600'000U);
+}
+
+Inspection full_inspection() {
+  Inspection inspection;
+  inspection.namespaces = {{"user", 1, 2, 3, 4}, {"pid", 5, 6, 7, 8}};
+  inspection.groups = {{"cpu,cpuacct", "/a"}, {"", "/b"}};
+  inspection.memory_bytes = 9;
+  inspection.processes_now = 10;
+  inspection.processes = {{11, 12, std::string("a\0b", 3)}};
+  inspection.truncated = true;
+  return inspection;
+}
+
+TEST(ExecMessage, SurvivesTheTrip) {
+  const auto bytes = encode_inspection(full_inspection());
+  const auto decoded = decode_inspection(bytes);
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(encode_inspection(*decoded), bytes);
+  EXPECT_EQ(decoded->processes.at(0).name, std::string("a\0b", 3));
+  const ExecRequest request{{"a", "b c"}, {"K=V"}, true, 33, 44};
+  const auto exec = decode_exec(encode_exec(request));
+  ASSERT_TRUE(exec);
+  EXPECT_EQ(exec->argv, request.argv);
+  EXPECT_EQ(exec->env, request.env);
+  EXPECT_TRUE(exec->terminal);
+  EXPECT_EQ(exec->rows, 33);
+  EXPECT_EQ(exec->columns, 44);
+}
+
+TEST(ExecMessage, EveryTruncationAndFlipIsRefusedOrSafe) {
+  const auto inspection = encode_inspection(full_inspection()), request = encode_exec({{"a", "b c"}, {"K=V"}, true, 33, 44});
+  for (std::size_t size = 0; size < inspection.size(); ++size) EXPECT_FALSE(decode_inspection(inspection.substr(0, size))) << size;
+  for (std::size_t size = 0; size < request.size(); ++size) EXPECT_FALSE(decode_exec(request.substr(0, size))) << size;
+  for (const auto& bytes : {inspection, request})
+    for (std::size_t at = 0; at < bytes.size(); ++at)
+      for (const char flip : {'\x01', '\x80', '\xff'}) {
+        auto changed = bytes;
+        changed[at] = static_cast<char>(changed[at] ^ flip);
+        const auto seen = decode_inspection(changed);
+        const auto exec = decode_exec(changed);
+        EXPECT_LE(seen ? seen->processes.size() : 0, bytes.size());
+        EXPECT_LE(exec ? exec->argv.size() : 0, bytes.size());
+      }
+}
+
+}  // namespace
+}  // namespace bailiff::sandbox::testing
