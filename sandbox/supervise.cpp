@@ -28,6 +28,9 @@ using std::chrono::nanoseconds;
 constexpr std::chrono::seconds kSetUpTime(30);
 // The smallest pause between two looks at the CPU counter: what a limit may be overrun by at the most.
 constexpr nanoseconds kCpuCheck = std::chrono::microseconds(300);
+// How often, and after what pause, a kill is looked for after the kernel told of a met memory limit.
+constexpr int kOomLooks = 20;
+constexpr nanoseconds kOomPause = std::chrono::milliseconds(1);
 constexpr std::uint64_t kSecondNs = 1'000'000'000;
 constexpr std::size_t kReadBytes = 64 * 1024;
 
@@ -96,7 +99,7 @@ class Supervision {
                                       {station_.oom_fd(), station_.oom_poll_events(), 0},
                                       {caller_, POLLIN, 0}}};
     if (poll(entries.data(), entries.size(), -1) < 0 && errno != EINTR) return core::errno_error("poll");
-    if (entries[5].revents != 0 && station_.take_oom_event()) end(oom_);
+    if (entries[5].revents != 0) on_oom_event(kOomLooks);
     if (entries[6].revents != 0) on_caller();
     if (entries[2].revents != 0) drain(captures_[0]);
     if (entries[3].revents != 0) drain(captures_[1]);
@@ -116,6 +119,13 @@ class Supervision {
   void fail(std::string what, int error_number = 0) {
     if (!fault_) fault_ = core::Error{core::ErrorKind::internal, std::move(what), error_number};
     killed_ = true;
+  }
+
+  /// v1 tells that the limit is met before it kills, and nothing more; so the kill is looked for again.
+  void on_oom_event(int more_looks) {
+    if (station_.take_oom_event()) return end(oom_);
+    oom_looks_ = more_looks;
+    if (oom_looks_ > 0) set_timer(kOomPause);
   }
 
   void on_caller() {
@@ -235,7 +245,9 @@ class Supervision {
     } else {
       executing_at_ = Clock::now();  // at the earliest
     }
-    if (!killed_) arm();
+    if (killed_) return {};
+    arm();
+    if (oom_looks_ > 0) on_oom_event(oom_looks_ - 1);
     return {};
   }
 
@@ -336,7 +348,7 @@ class Supervision {
   nanoseconds wall_{0}, paused_time_{0};
   CgroupUsage used_;
   std::uint64_t setup_cpu_ns_ = 0, cpu_seen_ns_ = 0;
-  int status_ = 0, exec_error_ = 0;
+  int status_ = 0, exec_error_ = 0, oom_looks_ = 0;
   InitStep exec_step_ = InitStep::none;
   bool executing_ = false, ended_ = false, killed_ = false, no_space_ = false, paused_ = false;
   bool cancelled_ = false, oom_ = false, output_over_ = false, cpu_over_ = false, wall_over_ = false;
