@@ -36,8 +36,7 @@ void Beside::serve(Message& message) {
 void Beside::exec(const std::string& bytes, core::Fd answer) {
   const auto request = decode_exec(bytes);
   if (!request) return refuse(answer, request.error());
-  auto started =
-      execs_.start([&](core::Fd leash) { attend_exec(site_, *request, core::Fd(answer.release()), std::move(leash)); });
+  auto started = execs_.start([&](core::Fd leash) { attend_exec(site_, *request, core::Fd(answer.release()), std::move(leash)); });
   if (!started) refuse(answer, started.error());
 }
 

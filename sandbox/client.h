@@ -150,8 +150,8 @@ class Slot {
   bool keeps_workspace_ = false;
 };
 
-/// Each blocks until the answer is there. ErrorKind::conflict: no step runs in the slot; invalid: refused, or what cannot be executed, and the
-/// text may be shown to who asked; unavailable: there are too many already.
+/// Each blocks until the answer is there. ErrorKind::conflict: no step runs in the slot; invalid: refused, or cannot be executed, with a
+/// text that may be shown to who asked; unavailable: there are too many already, or the program has used up what it may have.
 core::Result<Inspection> take_inspection(const core::Fd& answer);
 core::Result<ExecSession> take_exec(core::Fd answer);
 /// ErrorKind::unavailable: the slot is gone.
@@ -187,7 +187,7 @@ class Launcher {
 
 /// One line of `bailiff doctor`: a host capability that Bailiff uses.
 struct Capability {
-  std::string name;     // "cgroup.memory", "namespaces.time", …
+  std::string name;  // "cgroup.memory", "namespaces.time", …
   bool present = false;
   std::string detail;   // what was found
   std::string fix;      // what to do where it is missing; empty when present

@@ -29,9 +29,8 @@ namespace {
 
 constexpr std::chrono::seconds kEnterTime(20);
 constexpr const char* kOomScore = "1000";
-// The PID namespace is for the children of the one who joins; time is a descriptor of its own, for init has made it and does not live in it.
-constexpr int kNamespaces =
-    CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+// The PID namespace is for the children of the one who joins. Time comes by itself, for init has made it and does not live in it.
+constexpr int kNamespaces = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
 
 /// entrant → attendant: {what, errno}, or {"", 0, pid} and the caller's ends.
 std::string encode_entry(const std::string& fault, int error, pid_t pid) {

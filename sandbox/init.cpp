@@ -113,8 +113,8 @@ class Init {
   /// What the spawner had open is not ours; 0-2 are /dev/null already.
   void close_others() const {
     const auto& ends = config_.ends;
-    const bool closed = close_all_but({0, 1, 2, ends.control.get(), ends.program.get(), ends.stdout_pipe.get(), ends.stderr_pipe.get(),
-                         config_.mapped.get()});
+    const bool closed = close_all_but(
+        {0, 1, 2, ends.control.get(), ends.program.get(), ends.stdout_pipe.get(), ends.stderr_pipe.get(), config_.mapped.get()});
     if (!closed) _exit(1);
   }
 

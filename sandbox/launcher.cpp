@@ -62,6 +62,8 @@ class LauncherProcess {
   core::Status set_up() {
     if (geteuid() != 0)
       return core::error(core::ErrorKind::unavailable, "the launcher needs root: it makes namespaces, cgroups and mounts");
+    // What a dead slot leaves comes to us to be reaped, and not to a pid 1 that may not do it.
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) return core::errno_error("prctl");
     sigset_t watched;
     sigemptyset(&watched);
     for (const int signal : {SIGCHLD, SIGTERM, SIGINT}) sigaddset(&watched, signal);

@@ -56,10 +56,10 @@ TEST_F(SandboxTest, ExecSharesAllThatContainsTheProgram) {
   const auto beside = run_beside(slot(0), victim_beside({"facts"}));
   EXPECT_EQ(beside.exit_code(), 0);
   EXPECT_EQ(shared_facts(beside.out), shared_facts(step.out()));
-  for (const char* line : {"Uid:\t1000\t1000\t1000\t1000\n", "Gid:\t1000\t1000\t1000\t1000\n", "Groups:\t \n", "CapPrm:\t0000000000000000\n",
-                           "CapEff:\t0000000000000000\n", "CapBnd:\t0000000000000000\n", "CapInh:\t0000000000000000\n",
-                           "CapAmb:\t0000000000000000\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n", "TracerPid:\t0\n", "PPid:\t0\n", ":/\n", "1000\n",
-                           "root / cwd /work\n", "umask 22 nice 0 session 1\n"})
+  for (const char* line : {"Uid:\t1000\t1000\t1000\t1000\n", "Gid:\t1000\t1000\t1000\t1000\n", "Groups:\t \n",
+                           "CapPrm:\t0000000000000000\n", "CapEff:\t0000000000000000\n", "CapBnd:\t0000000000000000\n",
+                           "CapInh:\t0000000000000000\n", "CapAmb:\t0000000000000000\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n",
+                           "TracerPid:\t0\n", "PPid:\t0\n", ":/\n", "1000\n", "root / cwd /work\n", "umask 22 nice 0 session 1\n"})
     EXPECT_TRUE(beside.out.contains(line)) << line << "in\n" << beside.out;
   EXPECT_TRUE(std::ranges::count(beside.out, '[') >= 10) << beside.out;  // ns links are there
 }

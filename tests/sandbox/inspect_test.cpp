@@ -44,8 +44,7 @@ TEST_F(SandboxTest, InspectTellsOfGroupsAndProcesses) {
   const auto seen = inspect(slot(1));
   ASSERT_TRUE(seen) << seen.error().what;
   int ours = 0;
-  for (const auto& group : seen->groups)
-    ours += group.path.contains("/bailiff." + std::to_string(launcher().pid()) + "/slot1") ? 1 : 0;
+  for (const auto& group : seen->groups) ours += group.path.contains("/bailiff." + std::to_string(launcher().pid()) + "/slot1") ? 1 : 0;
   EXPECT_GT(ours, 0);
   EXPECT_GT(seen->memory_bytes, 4096U);
   EXPECT_LT(seen->memory_bytes, 64U << 20);
