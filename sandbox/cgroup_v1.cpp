@@ -35,8 +35,8 @@ class StationV1 final : public Station {
   int clone_into() const override { return -1; }
   std::vector<std::string> groups() const override {
     std::vector<std::string> groups = {pids_group_};
-    for (const auto& group : {memory_, cpu_, cpuacct_, cpuset_})
-      if (!group.empty()) groups.push_back(group);
+    for (const auto& controller : kControllers)
+      if (const std::string& group = groups_.*controller.path; !group.empty() && &group != &pids_) groups.push_back(group);
     return groups;
   }
 

@@ -100,7 +100,7 @@ TEST_F(SandboxTest, EveryDeviceOfDevWorks) {
 TEST_F(SandboxTest, GroupAllowsTheDevicesOfDevAndNoOther) {
   auto request = victim({"sleep", "60000"});
   request.limits.wall_time_us = 60'000'000;
-  RunningStep step(slot(0), std::move(request));
+  StartedStep step(slot(0), std::move(request));
   ASSERT_GT(step.program(), 0);
   const std::string group = step.group(&ControllerPaths::devices);
   const std::string directory = "/dev/bailiff-test." + std::to_string(getpid());  // where nodes are not refused by the mount

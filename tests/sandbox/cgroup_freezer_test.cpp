@@ -17,7 +17,7 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 /// Until the kernel says that every process of the program's group is frozen, or is not.
-bool becomes(const RunningStep& step, bool frozen) {
+bool becomes(const StartedStep& step, bool frozen) {
   const std::string group = step.group(&ControllerPaths::freezer);
   for (int tries = 0; tries < 5000; ++tries) {
     const auto v1 = read_kernel_file(group + "/freezer.state");
@@ -52,7 +52,7 @@ TEST_F(FreezerTest, FrozenTimeIsNeitherCpuNorWallTime) {
   auto request = victim({"spin", "300"});
   request.limits.cpu_time_us = 900'000;
   request.limits.wall_time_us = 3'000'000;
-  RunningStep step(slot(0), std::move(request));
+  StartedStep step(slot(0), std::move(request));
   ASSERT_GT(step.program(), 0);
   const auto began = steady_clock::now();
   for (int pauses = 0; pauses < 2; ++pauses) {
@@ -79,7 +79,7 @@ TEST_F(FreezerTest, FrozenTimeIsNeitherCpuNorWallTime) {
 TEST_F(FreezerTest, LimitsHoldAfterAPause) {
   auto request = victim({"sleep", "60000"});
   request.limits.wall_time_us = 300'000;
-  RunningStep step(slot(0), std::move(request));
+  StartedStep step(slot(0), std::move(request));
   ASSERT_GT(step.program(), 0);
   ASSERT_TRUE(slot(0).pause());
   ASSERT_TRUE(becomes(step, true));
@@ -89,7 +89,7 @@ TEST_F(FreezerTest, LimitsHoldAfterAPause) {
 
 TEST_F(FreezerTest, CancelEndsAPausedStep) {
   for (const char* name : {"spin_forever", "sleep", "fork_tree"}) {
-    RunningStep step(slot(0), victim({name, "60000"}));
+    StartedStep step(slot(0), victim({name, "60000"}));
     ASSERT_GT(step.program(), 0);
     ASSERT_TRUE(slot(0).pause());
     ASSERT_TRUE(becomes(step, true));
@@ -109,7 +109,7 @@ TEST_F(FreezerTest, PauseAndResumeThatComeTooLateAreHarmless) {
 }
 
 TEST_F(FreezerTest, APausedStepDiesWithItsSlot) {
-  RunningStep step(slot(0), victim({"sleep", "60000"}));
+  StartedStep step(slot(0), victim({"sleep", "60000"}));
   ASSERT_GT(step.program(), 0);
   ASSERT_TRUE(slot(0).pause());
   ASSERT_TRUE(becomes(step, true));
@@ -131,7 +131,7 @@ TEST_F(FreezerTest, APausedStepDiesWithItsLauncher) {
   ASSERT_TRUE(own) << own.error().what;
   auto own_slot = own->next_slot();
   ASSERT_TRUE(own_slot);
-  RunningStep step(*own_slot, victim({"sleep", "60000"}));
+  StartedStep step(*own_slot, victim({"sleep", "60000"}));
   ASSERT_GT(step.program(), 0);
   const std::string group = step.group(&ControllerPaths::freezer);
   ASSERT_TRUE(own_slot->pause());
@@ -153,7 +153,7 @@ TEST_F(FreezerTest, APausedStepDiesWithItsCaller) {
   std::optional<Launcher> own = std::move(*started);
   auto own_slot = own->next_slot();
   ASSERT_TRUE(own_slot);
-  RunningStep step(*own_slot, victim({"spin_forever"}));
+  StartedStep step(*own_slot, victim({"spin_forever"}));
   ASSERT_GT(step.program(), 0);
   const std::string group = step.group(&ControllerPaths::freezer);
   ASSERT_TRUE(own_slot->pause());

@@ -164,7 +164,7 @@ Ran SandboxTest::run(StepRequest request, unsigned slot_index) {
   return ran;
 }
 
-RunningStep::RunningStep(Slot& slot, StepRequest request) : slot_(slot), request_(std::move(request)) {
+StartedStep::StartedStep(Slot& slot, StepRequest request) : slot_(slot), request_(std::move(request)) {
   if (auto out = output_memfd()) request_.stdout_fd = std::move(*out);
   if (auto err = output_memfd()) request_.stderr_fd = std::move(*err);
   if (!slot_.start(request_)) return;
@@ -172,11 +172,11 @@ RunningStep::RunningStep(Slot& slot, StepRequest request) : slot_(slot), request
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
-std::string RunningStep::group(std::string ControllerPaths::* controller) const {
+std::string StartedStep::group(std::string ControllerPaths::* controller) const {
   return parse_hierarchies(text_of("/proc/self/mountinfo"), text_of("/proc/" + std::to_string(program_) + "/cgroup")).*controller;
 }
 
-Ran RunningStep::finish() {
+Ran StartedStep::finish() {
   Ran ran{slot_.finish(), "", ""};
   EXPECT_TRUE(ran.report) << ran.report.error().what;
   ran.out = read_all(request_.stdout_fd.get()).value_or("");

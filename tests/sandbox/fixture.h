@@ -49,10 +49,10 @@ class SandboxTest : public ::testing::Test {
 };
 
 /// A step that runs while the test looks at it from outside.
-class RunningStep {
+class StartedStep {
  public:
   /// Starts it in a slot and waits until the victim has been executed there.
-  RunningStep(Slot& slot, StepRequest request);
+  StartedStep(Slot& slot, StepRequest request);
   [[nodiscard]] pid_t program() const { return program_; }  // -1: it never came to life
   /// The program's group in the hierarchy of this controller; "" where there is none.
   [[nodiscard]] std::string group(std::string ControllerPaths::* controller) const;

@@ -39,23 +39,12 @@ TEST_F(SandboxTest, RefusesWhatItWasNotConfiguredFor) {
   EXPECT_EQ(run(victim({"exit", "0"})).verdict(), Verdict::ok);
 }
 
-/// The n-th child process of `parent`.
-pid_t child_of(pid_t parent, unsigned n) {
-  std::ifstream children("/proc/" + std::to_string(parent) + "/task/" + std::to_string(parent) + "/children");
-  pid_t child = -1;
-  for (unsigned i = 0; i <= n && children >> child; ++i) {}
-  return child;
-}
-
 TEST_F(SandboxTest, AKilledSlotIsReplacedAndItsProgramDies) {
   auto request = victim({"sleep", "60000"});
   request.limits.wall_time_us = 60'000'000;
-  request.stdout_fd = std::move(*output_memfd());
-  request.stderr_fd = std::move(*output_memfd());
-  ASSERT_TRUE(slot(0).start(request));
-  const pid_t slot_process = child_of(launcher().pid(), 0);
-  ASSERT_GT(slot_process, 1);
-  ASSERT_EQ(kill(slot_process, SIGKILL), 0);
+  StartedStep step(slot(0), std::move(request));
+  ASSERT_GT(step.program(), 1);
+  ASSERT_EQ(kill(parent_of(parent_of(step.program())), SIGKILL), 0);  // program, init, slot
   const auto report = slot(0).finish();
   ASSERT_FALSE(report);
   EXPECT_EQ(report.error().kind, ErrorKind::unavailable);
