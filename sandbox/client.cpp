@@ -12,6 +12,7 @@
 #include "sandbox/cgroup_driver.h"
 #include "sandbox/launcher.h"
 #include "sandbox/message.h"
+#include "sandbox/rootless.h"
 #include "sandbox/socket.h"
 #include "sandbox/wire.h"
 
@@ -91,6 +92,9 @@ core::Result<StepReport> Slot::run(const StepRequest& request) {
 core::Result<Launcher> Launcher::start(const LauncherConfig& config) {
   const std::string path = config.launcher_path.empty() ? beside_this_program("bailiff-launcher") : config.launcher_path;
   if (access(path.c_str(), X_OK) != 0) return core::errno_error("cannot start the launcher " + path);
+  if (geteuid() != 0)
+    return core::error(core::ErrorKind::unavailable,
+                       "the launcher needs root. Without it: " + rootless_verdict(probe_rootless(this_account())));
   auto choice = choose_cgroup_driver(config.cgroup_driver);
   if (!choice) return std::unexpected(choice.error());
   auto sockets = socket_pair();

@@ -193,7 +193,8 @@ struct Capability {
   std::string fix;      // what to do where it is missing; empty when present
   bool required = true; // false: without it steps run all the same
 };
-/// Looks at the host; changes nothing. `cgroup.version` has detail "1", "2" or "hybrid".
-std::vector<Capability> probe_host();
+/// Looks at the host; changes nothing. `cgroup.version` has detail "1", "2" or "hybrid". `root`: "" for the real host; for tests a
+/// directory whose files are looked at instead.
+std::vector<Capability> probe_host(const std::string& root = "");
 
 }  // namespace bailiff::sandbox

@@ -39,6 +39,11 @@ core::Result<std::string> read_kernel_file(const std::string& path) {
   return read_kernel_file(fd->get());
 }
 
+std::string kernel_line(const std::string& path) {
+  const auto text = read_kernel_file(path);
+  return text ? text->substr(0, text->find('\n')) : "";
+}
+
 core::Result<std::uint64_t> read_kernel_number(int fd) {
   auto text = read_kernel_file(fd);
   if (!text) return std::unexpected(text.error());

@@ -11,22 +11,18 @@
 #include "sandbox/cgroup_devices.h"
 #include "sandbox/client.h"
 #include "sandbox/kernel_file.h"
+#include "sandbox/probe_policy.h"
 
 namespace bailiff::sandbox {
 namespace {
 
 bool exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 
-std::string whole_file(const char* path) {
+std::string whole_file(const std::string& path) {
   std::ifstream in(path);
   std::ostringstream text;
   text << in.rdbuf();
   return text.str();
-}
-
-std::string first_line(const std::string& path) {
-  const auto text = read_kernel_file(path);
-  return text ? text->substr(0, text->find('\n')) : "";
 }
 
 void add(std::vector<Capability>& list, std::string name, bool present, std::string detail, std::string fix) {
@@ -43,7 +39,7 @@ void probe_privilege(std::vector<Capability>& list) {
   add(list, "kernel", major > 5 || (major == 5 && minor >= 19), std::string("Linux ") + kernel.release, "run Linux 5.19 or newer");
 }
 
-void probe_namespaces(std::vector<Capability>& list) {
+void probe_namespaces(std::vector<Capability>& list, const std::string& root) {
   constexpr std::array<std::pair<const char*, const char*>, 8> kNamespaces = {{{"user", "CONFIG_USER_NS"},
                                                                                {"pid", "CONFIG_PID_NS"},
                                                                                {"mnt", "CONFIG_NAMESPACES"},
@@ -53,16 +49,10 @@ void probe_namespaces(std::vector<Capability>& list) {
                                                                                {"cgroup", "CONFIG_CGROUPS"},
                                                                                {"time", "CONFIG_TIME_NS"}}};
   for (const auto& [name, option] : kNamespaces) {
-    const bool present = exists(std::string("/proc/self/ns/") + name);
+    const bool present = exists(root + "/proc/self/ns/" + name);
     add(list, std::string("namespaces.") + name, present, present ? "/proc/self/ns/" + std::string(name) : "not in this kernel",
         std::string("use a kernel with ") + option + "=y");
   }
-  const std::string most = first_line("/proc/sys/user/max_user_namespaces");
-  add(list, "namespaces.user.allowed", most != "0", "user.max_user_namespaces = " + most, "sysctl -w user.max_user_namespaces=15000");
-  const std::string restricted = first_line("/proc/sys/kernel/apparmor_restrict_unprivileged_userns");
-  add(list, "apparmor.userns", restricted != "1" || geteuid() == 0,
-      restricted == "1" ? "AppArmor restricts unprivileged user namespaces (root is exempt)" : "not restricted",
-      "run as root, or sysctl -w kernel.apparmor_restrict_unprivileged_userns=0");
 }
 
 /// `controllers`: the list of the v2 group, with a space on both ends.
@@ -71,14 +61,14 @@ bool present_in_v2(const Controller& controller, const std::string& controllers)
   return *controller.v2_name == '\0' || controllers.contains(std::string(" ") + controller.v2_name + " ");
 }
 
-void probe_cgroups(std::vector<Capability>& list) {
-  const auto found = parse_hierarchies(whole_file("/proc/self/mountinfo"), whole_file("/proc/self/cgroup"));
-  const bool has_unified_mount = whole_file("/proc/self/mountinfo").find(" - cgroup2 ") != std::string::npos;
+void probe_cgroups(std::vector<Capability>& list, const std::string& root) {
+  const auto found = parse_hierarchies(whole_file(root + "/proc/self/mountinfo"), whole_file(root + "/proc/self/cgroup"));
+  const bool has_unified_mount = whole_file(root + "/proc/self/mountinfo").find(" - cgroup2 ") != std::string::npos;
   const bool any = !found.memory.empty();
   const char* version = found.unified ? "2" : has_unified_mount ? "hybrid" : "1";
   add(list, "cgroup.version", any, any ? version : "none",
       "mount a cgroup hierarchy with the memory controller (in a container: -v /sys/fs/cgroup:/sys/fs/cgroup:rw --cgroupns=host)");
-  const std::string controllers = found.unified ? " " + first_line(found.memory + "/cgroup.controllers") + " " : "";
+  const std::string controllers = found.unified ? " " + kernel_line(root + found.memory + "/cgroup.controllers") + " " : "";
   for (const auto& controller : kControllers) {
     const std::string &path = found.*controller.path, name = std::string("cgroup.") + controller.name;
     const bool present = found.unified ? present_in_v2(controller, controllers) : !path.empty();
@@ -89,23 +79,23 @@ void probe_cgroups(std::vector<Capability>& list) {
                                       : "use a kernel with CONFIG_CGROUP_BPF=y, and allow bpf in the outer seccomp profile";
     list.push_back({name, present, present ? path : "no hierarchy", present ? "" : fix, controller.required});
   }
-  const bool writable = any && access(found.memory.c_str(), W_OK) == 0;
+  const bool writable = any && access((root + found.memory).c_str(), W_OK) == 0;
   add(list, "cgroup.writable", writable, any ? found.memory : "none", "mount the cgroup file system read-write and run as root");
   if (!found.unified && any) {
-    const bool swap = exists(found.memory + "/memory.memsw.limit_in_bytes");
+    const bool swap = exists(root + found.memory + "/memory.memsw.limit_in_bytes");
     list.push_back(
         {"cgroup.swap", true, swap ? "swap is accounted and capped at 0" : "no swap accounting: swappiness 0 is used instead", ""});
   }
 }
 
-void probe_features(std::vector<Capability>& list) {
-  const std::string actions = first_line("/proc/sys/kernel/seccomp/actions_avail");
+void probe_features(std::vector<Capability>& list, const std::string& root) {
+  const std::string actions = kernel_line(root + "/proc/sys/kernel/seccomp/actions_avail");
   add(list, "seccomp", actions.find("errno") != std::string::npos && actions.find("kill_process") != std::string::npos,
       actions.empty() ? "none" : actions, "use a kernel with CONFIG_SECCOMP_FILTER=y");
   const bool pidfd = core::Fd(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0))).valid();
   add(list, "pidfd", pidfd, pidfd ? "pidfd_open works" : "pidfd_open fails",
       "use Linux 5.3 or newer and allow pidfd_open in the outer seccomp profile");
-  const std::string systems = whole_file("/proc/filesystems");
+  const std::string systems = whole_file(root + "/proc/filesystems");
   for (const char* name : {"tmpfs", "proc", "devpts"})
     add(list, std::string("filesystem.") + name, systems.find(std::string("\t") + name + "\n") != std::string::npos, "/proc/filesystems",
         std::string("use a kernel with ") + name);
@@ -117,12 +107,13 @@ void probe_features(std::vector<Capability>& list) {
 
 }  // namespace
 
-std::vector<Capability> probe_host() {
+std::vector<Capability> probe_host(const std::string& root) {
   std::vector<Capability> list;
   probe_privilege(list);
-  probe_namespaces(list);
-  probe_cgroups(list);
-  probe_features(list);
+  probe_namespaces(list, root);
+  probe_cgroups(list, root);
+  probe_features(list, root);
+  for (auto& found : probe_policy(root)) list.push_back(std::move(found));
   return list;
 }
 
