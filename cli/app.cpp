@@ -14,6 +14,7 @@
 #include "cli/remote.h"
 #include "cli/render.h"
 #include "cli/run.h"
+#include "sandbox/cgroup_driver.h"
 
 namespace bailiff::cli {
 namespace {
@@ -48,6 +49,15 @@ void add_limits(CLI::App& app, Parsed& parsed) {
   shorthand("-m,--memory", "memory_bytes", "memory (67108864, 64M)", "BYTES");
   shorthand("--processes", "processes", "processes and threads at one time", "N");
   app.add_option("--limit", parsed.limits, "any limit, as name=value; may be repeated")->type_name("NAME=VALUE")->expected(1)->take_all();
+}
+
+void add_driver(CLI::App& app, sandbox::CgroupDriver& driver) {
+  app.add_option_function<std::string>(
+         "--cgroup-driver", [&driver](const std::string& name) { driver = sandbox::cgroup_driver_from_name(name).value(); },
+         "who makes the group of the sandboxes; auto: systemd where it runs, else nobody (cgroupfs)")
+      ->check(CLI::IsMember({"auto", "cgroupfs", "systemd"}))
+      ->envname("BAILIFF_CGROUP_DRIVER")
+      ->type_name("DRIVER");
 }
 
 void add_server(CLI::App& app, ServerOptions& server) {
@@ -86,6 +96,7 @@ void add_run(CLI::App& app, Parsed& parsed, const Console& console) {
   run->add_option("--definitions", parsed.run.definitions, "directory of language definitions")
       ->envname("BAILIFF_LANGUAGES")
       ->type_name("DIR");
+  add_driver(*run, parsed.run.cgroup_driver);
   add_limits(*run, parsed);
   add_json(*run, parsed);
   run->callback([&] {
@@ -171,6 +182,7 @@ void add_lists(CLI::App& app, Parsed& parsed, const Console& console) {
   doctor_app->add_option("--definitions", parsed.doctor.definitions, "directory of language definitions")
       ->envname("BAILIFF_LANGUAGES")
       ->type_name("DIR");
+  add_driver(*doctor_app, parsed.doctor.cgroup_driver);
   add_json(*doctor_app, parsed);
   doctor_app->callback([&] {
     parsed.doctor.json = parsed.json;

@@ -9,7 +9,9 @@
 #include "cli/local_sandbox.h"
 #include "cli/render.h"
 #include "images/catalogue.h"
+#include "sandbox/cgroup_driver.h"
 #include "sandbox/client.h"
+#include "sandbox/rootless.h"
 
 namespace bailiff::cli {
 namespace {
@@ -36,8 +38,22 @@ std::optional<std::string> version_in(LocalSlot& slot, const images::Language& l
   return images::first_line(step->stdout_bytes.empty() ? step->stderr_bytes : step->stdout_bytes);
 }
 
-void add_languages(const std::string& definitions, std::vector<Finding>& findings) {
-  const std::string directory = definitions.empty() ? images::default_definitions_directory() : definitions;
+/// Which driver it comes to, and whether a launcher really starts with it.
+Expected<LocalSlot> try_sandbox(sandbox::CgroupDriver wanted, std::vector<Finding>& findings) {
+  const auto choice = sandbox::choose_cgroup_driver(wanted);
+  findings.push_back({"cgroup.driver", choice.has_value(), true,
+                      choice ? fmt::format("{}: {}", sandbox::name(choice->driver), choice->why) : choice.error().what, ""});
+  if (::geteuid() != 0) return failure(kExitNoPermission, "");
+  auto slot = LocalSlot::start({"host"}, wanted);
+  findings.push_back({"sandbox", slot.has_value(), true, slot ? "the launcher has made its groups and a slot" : slot.error().what,
+                      slot ? "" : "what is missing above"});
+  return slot;
+}
+
+void add_languages(const DoctorOptions& options, std::vector<Finding>& findings) {
+  // Only running a tool in the sandbox shows that it works there; where that cannot be done, its being there has to do.
+  auto slot = try_sandbox(options.cgroup_driver, findings);
+  const std::string directory = options.definitions.empty() ? images::default_definitions_directory() : options.definitions;
   auto host = images::host_image();
   findings.push_back({"image.host", host.has_value(), true, host ? host->digest : host.error().what,
                       host ? "" : "install a distribution with /etc/os-release"});
@@ -48,8 +64,6 @@ void add_languages(const std::string& definitions, std::vector<Finding>& finding
                       all ? fmt::format("{} in {}", all->languages().size(), directory) : all.error().what,
                       all ? "" : "mend the definitions, or name their directory by --definitions DIR"});
   if (!all) return;
-  // Only running a tool in the sandbox shows that it works there; where that cannot be done, its being there has to do.
-  auto slot = ::geteuid() == 0 ? LocalSlot::start({"host"}) : Expected<LocalSlot>(failure(kExitNoPermission, ""));
   for (const auto& language : all->languages()) {
     const std::string missing = missing_tool(language);
     const std::optional<std::string> version = missing.empty() && slot ? version_in(*slot, language) : std::optional<std::string>("");
@@ -67,6 +81,15 @@ void add_languages(const std::string& definitions, std::vector<Finding>& finding
   }
 }
 
+/// For whom root is not given: what it would take, need by need, and the sum of it.
+void add_rootless(std::vector<Finding>& findings) {
+  auto needs = sandbox::probe_rootless(sandbox::this_account());
+  const std::string verdict = sandbox::rootless_verdict(needs);
+  for (auto& need : needs)
+    findings.push_back({std::move(need.name), need.present, need.required, std::move(need.detail), std::move(need.fix)});
+  findings.push_back({"rootless", false, false, verdict, "run as root"});
+}
+
 }  // namespace
 
 std::vector<Finding> examine(const DoctorOptions& options) {
@@ -74,7 +97,8 @@ std::vector<Finding> examine(const DoctorOptions& options) {
   for (auto& capability : sandbox::probe_host())
     findings.push_back(
         {std::move(capability.name), capability.present, capability.required, std::move(capability.detail), std::move(capability.fix)});
-  add_languages(options.definitions, findings);
+  add_languages(options, findings);
+  if (::geteuid() != 0) add_rootless(findings);
   return findings;
 }
 

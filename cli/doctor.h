@@ -5,6 +5,7 @@
 
 #include "cli/failure.h"
 #include "cli/terminal.h"
+#include "sandbox/client.h"
 
 namespace bailiff::cli {
 
@@ -17,6 +18,7 @@ struct Finding {
 
 struct DoctorOptions {
   std::string definitions;  // empty: those that came with the program
+  sandbox::CgroupDriver cgroup_driver = sandbox::CgroupDriver::automatic;
   bool json = false;
 };
 

@@ -69,7 +69,7 @@ sandbox::StepRequest step_request(const images::Language& language, const std::v
   return step;
 }
 
-Expected<LocalSlot> LocalSlot::start(const std::vector<std::string>& images) {
+Expected<LocalSlot> LocalSlot::start(const std::vector<std::string>& images, sandbox::CgroupDriver driver) {
   sandbox::LauncherConfig config;
   for (const std::string& image : images) {
     const bool directory = image.starts_with('/');
@@ -77,6 +77,7 @@ Expected<LocalSlot> LocalSlot::start(const std::vector<std::string>& images) {
   }
   // Apart from a server on the same machine and from other runs: user ids by our pid, above those that a server's slots use.
   config.cgroup_parent = "bailiff-run";
+  config.cgroup_driver = driver;
   config.uid_base = 0x50000000U + static_cast<std::uint32_t>(::getpid() % 4096) * 65536U;
   auto launcher = sandbox::Launcher::start(config);
   if (!launcher) return std::unexpected(sandbox_failure(launcher.error()));

@@ -21,7 +21,7 @@ namespace bailiff::cli {
 class LocalSlot {
  public:
   /// Needs root. An image is "host" or the absolute path of an unpacked root filesystem. Call before any thread exists.
-  static Expected<LocalSlot> start(const std::vector<std::string>& images);
+  static Expected<LocalSlot> start(const std::vector<std::string>& images, sandbox::CgroupDriver driver);
   /// Captures the outputs and waits for the end.
   [[nodiscard]] Expected<core::StepResult> step(std::string name, sandbox::StepRequest request);
 

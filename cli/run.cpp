@@ -40,7 +40,7 @@ Expected<core::Fd> program_input(const RunOptions& options, const Console& conso
 /// The compile step, where there is one, and then the run step.
 Expected<std::vector<core::StepResult>> run_steps(const images::Language& language, const RunOptions& options, const std::string& source,
                                                   const Console& console) {
-  auto slot = LocalSlot::start({language.image});
+  auto slot = LocalSlot::start({language.image}, options.cgroup_driver);
   if (!slot) return std::unexpected(std::move(slot.error()));
   std::vector<core::StepResult> steps;
   const bool compiled = !language.compile.empty();

@@ -8,6 +8,7 @@
 #include "cli/terminal.h"
 #include "core/job.h"
 #include "images/catalogue.h"
+#include "sandbox/client.h"
 
 namespace bailiff::cli {
 
@@ -19,6 +20,7 @@ struct RunOptions {
   std::string definitions;  // empty: those that came with the program
   std::optional<std::string> stdin_file;  // else our own standard input
   core::LimitOverrides limits;
+  sandbox::CgroupDriver cgroup_driver = sandbox::CgroupDriver::automatic;
   bool json = false;
 };
 

@@ -81,7 +81,8 @@ int append_properties(sd_bus_message* call, pid_t process) {
 
 }  // namespace
 
-void Systemd::Close::operator()(sd_bus* bus) const { sd_bus_flush_close_unref(bus); }
+// Without a flush, for which a bus that does not answer makes us wait; nothing is ever left unsent, for each call waits for its answer.
+void Systemd::Close::operator()(sd_bus* bus) const { sd_bus_close_unref(bus); }
 
 core::Status Systemd::until(const std::function<bool()>& done, const std::string& what) {
   const auto deadline = Clock::now() + patience_;

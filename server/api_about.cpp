@@ -100,7 +100,7 @@ awaitable<Response> Api::show_system(Call) {
   const Json limits = {{"default", core::limits_to_json(context_.default_limits)},
                        {"compile_default", core::limits_to_json(context_.compile_default_limits)},
                        {"ceiling", core::limits_to_json(context_.ceiling)}};
-  const Json cgroup = {{"version", cgroup_version(context_.capabilities)}, {"driver", "cgroupfs"}};
+  const Json cgroup = {{"version", cgroup_version(context_.capabilities)}, {"driver", context_.cgroup_driver}};
   co_return json_response(200, {{"version", BAILIFF_VERSION},
                                 {"ready", context_.jobs.ready()},
                                 {"host", host_to_json()},

@@ -1,6 +1,7 @@
 #pragma once
 // What the HTTP API stands on. Made by main(), outlives the HttpServer.
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "core/limits.h"
@@ -19,6 +20,7 @@ struct ApiContext {
   core::Limits compile_default_limits = core::default_limits();
   core::Limits ceiling = core::ceiling_limits();
   std::vector<sandbox::Capability> capabilities = {};  // shown by GET /v1/system
+  std::string_view cgroup_driver = "cgroupfs";                  // that is in use; a literal
   std::uint64_t queue_bound = 100'000;  // most queued jobs; Jobs::submit enforces it, the API tells it
 };
 

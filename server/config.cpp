@@ -16,6 +16,7 @@
 #include <limits>
 #include <sstream>
 
+#include "sandbox/cgroup_driver.h"
 #include "server/http_bounds.h"
 #include "server/log.h"
 
@@ -129,6 +130,21 @@ Setting limit_setting(const std::string& table, core::Limits Config::* group, co
           [group, field](const Config& config) { return limit_text(field, config.*group.*field.member); }};
 }
 
+Setting driver_setting() {
+  return {"cgroup.driver",
+          SettingType::text,
+          "auto",
+          "who makes the launcher's own cgroup: cgroupfs (nobody: it is bailiffd's), systemd (a delegated scope, asked for over D-Bus), or "
+          "auto",
+          [](Config& config, const std::string& value) -> core::Status {
+            const auto driver = sandbox::cgroup_driver_from_name(value);
+            if (!driver) return expected("auto, cgroupfs or systemd");
+            config.cgroup_driver = *driver;
+            return {};
+          },
+          [](const Config& config) { return toml_string(std::string(sandbox::name(config.cgroup_driver))); }};
+}
+
 /// Compilers need more than the programs they make; what is not named here is as for any step.
 std::uint64_t compile_default(const core::LimitField& field) {
   static const core::Limits generous = [] {
@@ -160,7 +176,6 @@ std::vector<Setting> make_settings() {
                    "user name or UID:GID that bailiffd becomes; empty: user bailiff, or 65534:65534 without one"),
       text_setting("languages", &Config::languages, "", "directory of language definitions; empty: the one that came with the program"),
       text_setting("launcher", &Config::launcher, "", "path of bailiff-launcher; empty: beside bailiffd"),
-      text_setting("cgroup_parent", &Config::cgroup_parent, "bailiff", "name of the cgroup, below bailiffd's own, that holds every slot's"),
       text_setting("log_level", &Config::log_level, "info", "least important lines to log: debug, info, warn or error"),
       boolean_setting("allow_insecure_listen", &Config::allow_insecure_listen, false,
                       "serve on an address that is not loopback though everybody who reaches it may run programs"),
@@ -185,6 +200,9 @@ std::vector<Setting> make_settings() {
                       "longest time that a job stays paused; it goes on by itself then"),
       integer_setting("drain_seconds", &Config::drain_seconds, 30, 0, 86'400, "after SIGTERM, how long running jobs may take to end"),
   };
+  all.push_back(driver_setting());
+  all.push_back(text_setting("cgroup.parent", &Config::cgroup_parent, "bailiff",
+                             "name of the cgroup, below the launcher's own, that holds every slot's"));
   for (const auto& field : core::kLimitFields)
     all.push_back(limit_setting("limits", &Config::limits, field, field.default_value, "default of a step"));
   for (const auto& field : core::kLimitFields)
@@ -240,8 +258,8 @@ core::Status apply_table(Config& config, const toml::table& table, const std::st
     const auto place = fmt::format("{}:{}: {}", path, node.source().begin.line, name);
     const Setting* setting = find_setting(name);
     if (setting == nullptr) {
-      const bool is_group = prefix.empty() && (name == "limits" || name == "compile" || name == "ceiling");
-      if (!is_group) return invalid(place + ": there is no such setting");
+      const auto is_in_it = [&](const Setting& s) { return s.name.starts_with(name + "."); };
+      if (std::ranges::none_of(settings(), is_in_it)) return invalid(place + ": there is no such setting");
       if (!node.is_table()) return invalid(place + ": expected a table");
       if (auto done = apply_table(config, *node.as_table(), name + ".", path); !done) return done;
       continue;
@@ -309,7 +327,7 @@ core::Status complete(Config& config) {
   if (config.slot_cpus.size() > config.slots)
     return invalid(fmt::format("slot_cpus: names {} slots, there are {}", config.slot_cpus.size(), config.slots));
   if (config.cgroup_parent.empty() || config.cgroup_parent.find('/') != std::string::npos || config.cgroup_parent.starts_with('.'))
-    return invalid("cgroup_parent: expected one name without \"/\"");
+    return invalid("cgroup.parent: expected one name without \"/\"");
   for (const auto& [table, group] : {std::pair{"limits", &Config::limits}, std::pair{"compile", &Config::compile}}) {
     for (const auto& field : core::kLimitFields) {
       auto& value = config.*group.*field.member;

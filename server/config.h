@@ -12,11 +12,13 @@
 
 #include "core/limits.h"
 #include "core/result.h"
+#include "sandbox/client.h"
 
 namespace bailiff::server {
 
 struct Config {
   std::string listen, data, user, languages, launcher, cgroup_parent, log_level;
+  sandbox::CgroupDriver cgroup_driver = sandbox::CgroupDriver::automatic;
   std::uint64_t slots = 0;            // never 0 after load_config
   std::vector<std::string> slot_cpus;
   std::uint64_t clock_start_s;

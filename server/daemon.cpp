@@ -15,6 +15,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "sandbox/cgroup_driver.h"
 #include "server/http_server.h"
 #include "server/job_queue.h"
 #include "server/language_probe.h"
@@ -49,6 +50,7 @@ core::Result<sandbox::Launcher> start_launcher(const Config& config) {
   launcher.images = {{"host", sandbox::Image::Kind::host, ""}};
   launcher.ceiling = config.ceiling;
   launcher.cgroup_parent = config.cgroup_parent;
+  launcher.cgroup_driver = config.cgroup_driver;
   launcher.slot_cpus = config.slot_cpus;
   launcher.clock_start_s = config.clock_start_s;
   return sandbox::Launcher::start(launcher);
@@ -80,6 +82,7 @@ core::Result<Prepared> prepare_as_root(const Config& config) {
   auto capabilities = sandbox::probe_host();
   auto launcher = start_launcher(config);
   if (!launcher) return std::unexpected(launcher.error());
+  log_info("cgroup driver", {{"driver", sandbox::name(launcher->cgroup_driver())}, {"why", launcher->cgroup_driver_reason()}});
   raise_descriptor_limit();
   if (auto done = drop_privileges(*identity); !done) return std::unexpected(done.error());
   std::signal(SIGPIPE, SIG_IGN);
@@ -165,8 +168,15 @@ core::Status Daemon::find_languages() {
 core::Status Daemon::listen() {
   const auto endpoint = parse_endpoint(config_.listen);
   if (!endpoint) return std::unexpected(endpoint.error());
-  const ApiContext context{*jobs_,          *store_,         *catalogue_,   config_.limits,
-                           config_.compile, config_.ceiling, capabilities_, config_.max_queued_jobs};
+  const ApiContext context{*jobs_,
+                           *store_,
+                           *catalogue_,
+                           config_.limits,
+                           config_.compile,
+                           config_.ceiling,
+                           capabilities_,
+                           sandbox::name(launcher_.cgroup_driver()),
+                           config_.max_queued_jobs};
   http_.emplace(io_, context, http_bounds(config_));
   const auto port = http_->listen(endpoint->address, endpoint->port);
   if (!port) return std::unexpected(port.error());

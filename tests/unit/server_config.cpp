@@ -62,6 +62,17 @@ TEST_F(ConfigTest, TheFileMayComeFromTheEnvironment) {
   EXPECT_EQ(line->config.slot_cpus, (std::vector<std::string>{"0", "0-1"}));
 }
 
+TEST_F(ConfigTest, TheCgroupTable) {
+  const auto line = load_config({"--config", file("[cgroup]\ndriver = \"systemd\"\nparent = \"mine\"\n")}, {"BAILIFF_CGROUP_PARENT=ours"});
+  ASSERT_TRUE(line) << line.error().what;
+  EXPECT_EQ(line->config.cgroup_driver, sandbox::CgroupDriver::systemd);
+  EXPECT_EQ(line->config.cgroup_parent, "ours");
+  EXPECT_EQ(load_config({}, {})->config.cgroup_driver, sandbox::CgroupDriver::automatic);
+  EXPECT_EQ(load_config({"--cgroup-driver", "cgroupfs"}, {})->config.cgroup_driver, sandbox::CgroupDriver::cgroupfs);
+  EXPECT_NE(failure({"--cgroup-driver", "docker"}).find("--cgroup-driver: expected auto, cgroupfs or systemd"), std::string::npos);
+  EXPECT_NE(failure({"--config", file("cgroup = 1\n")}).find("cgroup: expected a table"), std::string::npos);
+}
+
 TEST_F(ConfigTest, UnknownNamesAreNamed) {
   EXPECT_NE(failure({"--colour", "red"}).find("--colour"), std::string::npos);
   EXPECT_NE(failure({}, {"BAILIFF_COLOUR=red"}).find("BAILIFF_COLOUR"), std::string::npos);

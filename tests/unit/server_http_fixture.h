@@ -102,6 +102,7 @@ class HttpServerTest : public ::testing::Test {
   void start(HttpBounds bounds = {}, std::uint64_t queue_bound = 1000) {
     ApiContext context{jobs, store, test_catalogue()};
     context.capabilities = {{"cgroup.version", true, "1", ""}, {"namespaces.time", false, "none", "a newer kernel"}};
+    context.cgroup_driver = "systemd";
     context.queue_bound = queue_bound;
     server.emplace(io, std::move(context), bounds);
     const auto bound = server->listen("127.0.0.1", 0);
