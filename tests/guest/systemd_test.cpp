@@ -1,5 +1,5 @@
 // The cgroup drivers under a real systemd, started by tests/guest/systemd_suite. "SystemdDriver" is for a service as any other,
-// "DelegatedService" for one with Delegate=yes.
+// "DelegatedService" for one with Delegate=yes, "Unprivileged" for a service of a user's, "UnprivilegedDelegated" for both.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -189,6 +189,51 @@ TEST(DelegatedService, CgroupfsIsFineHere) {
   auto launcher = start(CgroupDriver::cgroupfs);
   ASSERT_TRUE(launcher) << launcher.error().what;
   expect_a_step_runs(*launcher);
+}
+
+/// "ok", "absent" or "MISSING"; empty where the page does not name it.
+std::string state_of(const std::string& name, const std::string& page) {
+  std::istringstream lines(page);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string state, subject;
+    if (words >> state >> subject && subject == name) return state;
+  }
+  return "";
+}
+
+std::string refusal() {
+  const auto launcher = start(CgroupDriver::automatic);
+  EXPECT_FALSE(launcher);
+  return launcher ? "" : launcher.error().what;
+}
+
+void expect_words(const std::string& text, const std::vector<std::string>& words) {
+  for (const auto& word : words) EXPECT_NE(text.find(word), std::string::npos) << word << " is not in: " << text;
+}
+
+TEST(Unprivileged, RefusalAndDoctorNameWhatIsMissing) {
+  const bool unified = hierarchies_of("self").value().unified;
+  const std::string group = unified ? "our group is not delegated to us" : "cgroup v1 cannot be delegated safely";
+  const std::vector<std::string> missing = {"no range for alice in /etc/subuid", "newuidmap is not installed", group, "device nodes"};
+  expect_words(refusal(), missing);
+  EXPECT_NE(refusal().find("the launcher needs root"), std::string::npos) << refusal();
+  const auto page = output_of(fs::read_symlink("/proc/self/exe").parent_path() / "bailiff doctor");
+  for (const char* name : {"root", "capabilities"}) EXPECT_EQ(state_of(name, page), "MISSING") << name;
+  for (const char* name : {"rootless", "rootless.cgroup", "rootless.subuid", "rootless.subgid", "rootless.newuidmap", "rootless.devices"})
+    EXPECT_EQ(state_of(name, page), "absent") << name;
+  EXPECT_EQ(state_of("rootless.user_namespaces", page), "ok");
+  const auto verdict = page.find(" rootless ");
+  ASSERT_NE(verdict, page.npos) << page;
+  expect_words(page.substr(verdict), missing);
+}
+
+TEST(UnprivilegedDelegated, TheGroupIsNotAmongWhatIsMissing) {
+  if (!hierarchies_of("self").value().unified) return;  // Delegate=yes gives a user no v1 group
+  EXPECT_EQ(refusal().find("delegated"), std::string::npos) << refusal();
+  const auto page = output_of(fs::read_symlink("/proc/self/exe").parent_path() / "bailiff doctor");
+  EXPECT_EQ(state_of("rootless.cgroup", page), "ok");
+  EXPECT_EQ(state_of("rootless", page), "absent");
 }
 
 }  // namespace
