@@ -61,9 +61,29 @@ bool present_in_v2(const Controller& controller, const std::string& controllers)
   return *controller.v2_name == '\0' || controllers.contains(std::string(" ") + controller.v2_name + " ");
 }
 
+/// A v1 hierarchy has it, by the lines "number:controller,controller:path" of /proc/self/cgroup.
+bool is_on_v1(const std::string& controller, const std::string& own) {
+  std::istringstream lines(own);
+  for (std::string line; std::getline(lines, line);)
+    if (const auto names = "," + line.substr(line.find(':') + 1);
+        names.substr(0, names.find(':')).append(",").contains("," + controller + ","))
+      return true;
+  return false;
+}
+
+/// How to get a controller that is missing; `on_v1`: memory is in v2 and this one is not.
+std::string fix_of(const Controller& controller, bool unified, bool on_v1) {
+  const std::string name = controller.name;
+  if (on_v1) return "boot with cgroup_no_v1=all, so that " + name + " is where memory is";
+  if (!unified) return "mount -t cgroup -o " + name + " cgroup /sys/fs/cgroup/" + name + "; where v2 has it, boot with cgroup_no_v1=all";
+  if (*controller.v2_name == '\0') return "use a kernel with CONFIG_CGROUP_BPF=y, and allow bpf in the outer seccomp profile";
+  return std::string("echo +") + controller.v2_name + " > .../cgroup.subtree_control of the parent, or Delegate=yes in the systemd unit";
+}
+
 void probe_cgroups(std::vector<Capability>& list, const std::string& root) {
-  const auto found = parse_hierarchies(whole_file(root + "/proc/self/mountinfo"), whole_file(root + "/proc/self/cgroup"));
-  const bool has_unified_mount = whole_file(root + "/proc/self/mountinfo").find(" - cgroup2 ") != std::string::npos;
+  const std::string mounts = whole_file(root + "/proc/self/mountinfo"), own = whole_file(root + "/proc/self/cgroup");
+  const auto found = parse_hierarchies(mounts, own);
+  const bool has_unified_mount = mounts.find(" - cgroup2 ") != std::string::npos;
   const bool any = !found.memory.empty();
   const char* version = found.unified ? "2" : has_unified_mount ? "hybrid" : "1";
   add(list, "cgroup.version", any, any ? version : "none",
@@ -72,12 +92,12 @@ void probe_cgroups(std::vector<Capability>& list, const std::string& root) {
   for (const auto& controller : kControllers) {
     const std::string &path = found.*controller.path, name = std::string("cgroup.") + controller.name;
     const bool present = found.unified ? present_in_v2(controller, controllers) : !path.empty();
-    const std::string fix =
-        !found.unified                ? std::string("mount -t cgroup -o ") + controller.name + " cgroup /sys/fs/cgroup/" + controller.name
-        : *controller.v2_name != '\0' ? std::string("echo +") + controller.v2_name +
-                                            " > .../cgroup.subtree_control of the parent, or Delegate=yes in the systemd unit"
-                                      : "use a kernel with CONFIG_CGROUP_BPF=y, and allow bpf in the outer seccomp profile";
-    list.push_back({name, present, present ? path : "no hierarchy", present ? "" : fix, controller.required});
+    const bool on_v1 = found.unified && !present && is_on_v1(controller.name, own);
+    list.push_back({name, present,
+                    present ? path
+                    : on_v1 ? "in a v1 hierarchy, and memory is in v2"
+                            : "no hierarchy",
+                    present ? "" : fix_of(controller, found.unified, on_v1), controller.required});
   }
   const bool writable = any && access((root + found.memory).c_str(), W_OK) == 0;
   add(list, "cgroup.writable", writable, any ? found.memory : "none", "mount the cgroup file system read-write and run as root");

@@ -168,11 +168,9 @@ core::Status Systemd::start_scope(pid_t process) {
 
 std::string missing_from_scope(const CgroupHierarchies& process_groups, const std::string& unit) {
   std::string missing;
-  for (const auto& [controller, path] : {std::pair{"memory", &process_groups.memory},
-                                         {"cpu", &process_groups.cpu},
-                                         {"cpuacct", &process_groups.cpuacct},
-                                         {"pids", &process_groups.pids}})
-    if (!path->ends_with("/" + unit)) missing += (missing.empty() ? "" : ", ") + std::string(controller);
+  for (const auto& controller : kControllers)
+    if (controller.required && !(process_groups.*controller.path).ends_with("/" + unit))
+      missing += (missing.empty() ? "" : ", ") + std::string(controller.name);
   return missing;
 }
 

@@ -25,7 +25,7 @@ struct Shared {
   HostState before;
 };
 std::unique_ptr<Shared> shared;
-pid_t launcher_pid = -1;
+std::vector<fs::path> subtrees;  // the launcher's, one in each hierarchy
 
 std::string text_of(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -40,6 +40,16 @@ std::size_t count_cgroups(const std::string& parent) {
   for (const auto& entry : fs::directory_iterator(parent, fault))
     if (entry.is_directory(fault)) count += 1 + count_cgroups(entry.path().string());
   return count;
+}
+
+/// Wherever the driver has put them: below our own group, in a scope, at the root.
+void find_subtrees(const std::string& name, const fs::path& parent, std::vector<fs::path>& found) {
+  std::error_code gone;  // others make and remove groups as we look
+  for (fs::directory_iterator entry(parent, gone); entry != fs::directory_iterator(); entry.increment(gone)) {
+    if (entry->is_symlink(gone) || !entry->is_directory(gone)) continue;
+    if (entry->path().filename() == name) found.push_back(entry->path());
+    find_subtrees(name, entry->path(), found);
+  }
 }
 
 /// Processes below this one: the launcher, its slots, their spawners and sandboxes.
@@ -78,10 +88,7 @@ HostState look_at_host() {
   HostState state;
   std::ifstream mounts("/proc/self/mounts");
   for (std::string line; std::getline(mounts, line);) state.mounts.insert(line);
-  const auto found = parse_hierarchies(text_of("/proc/self/mountinfo"), text_of("/proc/self/cgroup"));
-  for (const auto& controller : kControllers)
-    if (const std::string& path = found.*controller.path; !path.empty())
-      state.cgroups += count_cgroups(path + "/bailiff." + std::to_string(launcher_pid));
+  for (const auto& subtree : subtrees) state.cgroups += fs::exists(subtree) + count_cgroups(subtree);
   state.descendants = count_descendants(getpid());
   for (const auto& entry : fs::directory_iterator("/proc/self/fd")) (void)entry, ++state.fds;
   return state;
@@ -99,7 +106,8 @@ void SandboxTest::SetUpTestSuite() {
   if (shared) return;
   auto launcher = Launcher::start(config());
   ASSERT_TRUE(launcher) << launcher.error().what;
-  launcher_pid = launcher->pid();
+  find_subtrees("bailiff." + std::to_string(launcher->pid()), "/sys/fs/cgroup", subtrees);
+  ASSERT_FALSE(subtrees.empty());
   shared = std::make_unique<Shared>(Shared{std::move(*launcher), {}, {}, {}});
   for (unsigned i = 0; i < config().slots; ++i) {
     auto slot = shared->launcher.next_slot();

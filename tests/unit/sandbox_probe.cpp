@@ -179,6 +179,56 @@ TEST(ProbePolicy, EachRestrictionIsNamed) {
   }
 }
 
+/// The mounts and groups of a host with these v1 hierarchies, and v2 where its mount point is not empty.
+Files cgroup_files(const std::vector<std::string>& v1, const std::string& v2_mount) {
+  Files files = {{"/proc/self/mountinfo", ""}, {"/proc/self/cgroup", ""}};
+  for (const auto& controllers : v1) {
+    files["/proc/self/mountinfo"] += "30 20 0:26 / /sys/fs/cgroup/" + controllers + " rw - cgroup cgroup rw," + controllers + "\n";
+    files["/proc/self/cgroup"] += "3:" + controllers + ":/a\n";
+  }
+  if (v2_mount.empty()) return files;
+  files["/proc/self/mountinfo"] += "29 23 0:27 / " + v2_mount + " rw - cgroup2 cgroup2 rw\n";
+  files["/proc/self/cgroup"] += "0::/a\n";
+  return files;
+}
+
+TEST(ProbeHost, CgroupVersionAndEachController) {
+  const std::vector<std::string> all = {"memory", "cpu,cpuacct", "pids", "cpuset", "freezer"};
+  const std::string v2 = "/sys/fs/cgroup", hybrid = "/sys/fs/cgroup/unified";
+  struct Host {
+    const char* what;
+    std::vector<std::string> v1;
+    std::string v2_mount, v2_controllers, version, missing, fix;  // missing: the controllers, with a space behind each
+  };
+  const Host hosts[] = {
+      {"v1", all, "", "", "1", "", ""},
+      {"hybrid", all, hybrid, "", "hybrid", "", ""},
+      {"hybrid without pids", {"memory", "cpu,cpuacct", "cpuset", "freezer"}, hybrid, "", "hybrid", "pids ", "mount -t cgroup -o pids"},
+      {"v2", {}, v2, "cpuset cpu io memory pids", "2", "", ""},
+      {"v2 and somebody's net_cls", {"net_cls"}, v2, "cpuset cpu io memory pids", "2", "", ""},
+      {"v2 without cpu", {}, v2, "memory pids cpuset", "2", "cpu cpuacct ", "echo +cpu"},
+      {"cpu left on v1", {"cpu,cpuacct"}, v2, "memory pids cpuset", "2", "cpu cpuacct ", "cgroup_no_v1=all"},
+      {"none", {}, "", "", "none", "freezer memory cpu cpuacct pids cpuset version writable ", "mount"},
+  };
+  for (const auto& row : hosts) {
+    Files files = cgroup_files(row.v1, row.v2_mount);
+    files[v2 + "/a/cgroup.controllers"] = row.v2_controllers + "\n";
+    for (const auto& controllers : row.v1) files["/sys/fs/cgroup/" + controllers + "/a/cgroup.procs"] = "";
+    const FakeHost host(files);
+    const auto list = probe_host(host.root());
+    EXPECT_EQ(find(list, "cgroup.version")->detail, row.version) << row.what;
+    std::string missing;
+    for (const char* name : {"freezer", "memory", "cpu", "cpuacct", "pids", "cpuset", "version", "writable"}) {
+      const auto* found = find(list, std::string("cgroup.") + name);
+      ASSERT_NE(found, nullptr) << name;
+      if (found->present) continue;
+      missing += std::string(name) + " ";
+      EXPECT_NE(found->fix.find(row.fix), std::string::npos) << row.what << ", " << name << ": " << found->fix;
+    }
+    EXPECT_EQ(missing, row.missing) << row.what;
+  }
+}
+
 const Account kAlice{1000, "alice"};
 const Files kEverything = {{"/etc/subuid", "bob:100000:65536\nalice:165536:65536\n"},
                            {"/etc/subgid", "1000:165536:65536\n"},
