@@ -41,7 +41,7 @@ const Unit* find_unit(const std::array<Unit, N>& units, std::string_view suffix)
 }
 
 const Unit* unit_of(std::string_view limit, std::string_view suffix) {
-  if (limit.ends_with("_bytes")) return find_unit(kByteUnits, suffix);
+  if (limit.contains("_bytes")) return find_unit(kByteUnits, suffix);
   if (limit.ends_with("_ms")) return find_unit(kTimeUnits, suffix);
   return find_unit(kNoUnits, suffix);
 }
@@ -98,10 +98,13 @@ Expected<void> parse_limit(std::string_view assignment, core::LimitOverrides& li
 Expected<void> check_limits(const core::LimitOverrides& limits) {
   for (std::size_t i = 0; i < core::kLimitCount; ++i) {
     const core::LimitField& field = core::kLimitFields[i];
-    if (!limits.values[i] || (*limits.values[i] >= field.floor && *limits.values[i] <= field.ceiling)) continue;
+    if (!limits.values[i]) continue;
+    const std::uint64_t order = field.order(*limits.values[i]);
+    if (order >= field.order(field.floor) && order <= field.order(field.ceiling)) continue;
     const auto in_unit = [&](std::uint64_t value) { return static_cast<double>(value) / static_cast<double>(field.scale); };
     return failure(kExitUsage, fmt::format("{} = {} is out of bounds", field.name, in_unit(*limits.values[i])),
-                   fmt::format("it may be from {} to {}", in_unit(field.floor), in_unit(field.ceiling)));
+                   field.zero_is_none ? fmt::format("it may be 0 (none), or from {}", in_unit(field.floor))
+                                      : fmt::format("it may be from {} to {}", in_unit(field.floor), in_unit(field.ceiling)));
   }
   return {};
 }

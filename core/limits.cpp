@@ -29,7 +29,8 @@ Limits apply(Limits base, const LimitOverrides& over) {
 }
 
 Limits at_most(Limits base, const Limits& ceiling) {
-  for (const auto& field : kLimitFields) base.*field.member = std::min(base.*field.member, ceiling.*field.member);
+  for (const auto& field : kLimitFields)
+    if (field.order(base.*field.member) > field.order(ceiling.*field.member)) base.*field.member = ceiling.*field.member;
   return base;
 }
 

@@ -23,6 +23,8 @@ struct Limits {
   std::uint64_t workspace_bytes;    // size of the tmpfs at /work (and, separately, of /tmp and of /dev/shm)
   std::uint64_t workspace_inodes;   // files and directories in each of these
   std::uint64_t open_files;         // RLIMIT_NOFILE
+  // Block I/O on each disk that holds the image (the program writes to memory only); 0: no cap.
+  std::uint64_t io_read_bytes_per_s, io_write_bytes_per_s, io_read_ops_per_s, io_write_ops_per_s;
   bool operator==(const Limits&) const = default;
 };
 
@@ -31,9 +33,13 @@ struct LimitField {
   std::uint64_t Limits::* member;
   std::uint64_t scale;                  // member = JSON value × scale (1000: ms → us, CPUs → thousandths)
   std::uint64_t default_value, ceiling, floor;  // in the member's unit; a server's configuration may move the first two
+  bool zero_is_none = false;            // 0 is no limit, so the loosest of all values
+  /// Orders values from the tightest to the loosest: what floors and ceilings are compared by.
+  [[nodiscard]] constexpr std::uint64_t order(std::uint64_t value) const { return zero_is_none ? value - 1 : value; }
 };
 
-inline constexpr std::array<LimitField, 11> kLimitFields = {{
+// Floors of caps on I/O are for the neighbours: a page that a capped program waits for, others wait for as long.
+inline constexpr std::array<LimitField, 15> kLimitFields = {{
     {"cpu_time_ms", &Limits::cpu_time_us, 1000, 10'000'000, 300'000'000, 1'000},
     {"wall_time_ms", &Limits::wall_time_us, 1000, 30'000'000, 900'000'000, 1'000},
     {"memory_bytes", &Limits::memory_bytes, 1, 512 * kMiB, 4 * kGiB, 1 * kMiB},
@@ -45,6 +51,10 @@ inline constexpr std::array<LimitField, 11> kLimitFields = {{
     {"workspace_bytes", &Limits::workspace_bytes, 1, 256 * kMiB, 2 * kGiB, 4 * kKiB},
     {"workspace_inodes", &Limits::workspace_inodes, 1, 16'384, 1'000'000, 16},
     {"open_files", &Limits::open_files, 1, 256, 4096, 3},
+    {"io_read_bytes_per_s", &Limits::io_read_bytes_per_s, 1, 0, 0, 1 * kMiB, true},
+    {"io_write_bytes_per_s", &Limits::io_write_bytes_per_s, 1, 0, 0, 1 * kMiB, true},
+    {"io_read_ops_per_s", &Limits::io_read_ops_per_s, 1, 0, 0, 100, true},
+    {"io_write_ops_per_s", &Limits::io_write_ops_per_s, 1, 0, 0, 100, true},
 }};
 inline constexpr std::size_t kLimitCount = kLimitFields.size();
 

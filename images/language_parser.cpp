@@ -129,9 +129,10 @@ class Reader {
   std::optional<std::uint64_t> limit_of(std::string_view path, const core::LimitField& field, const toml::node& node) {
     const std::optional<double> number = node.is_number() ? node.value<double>() : std::nullopt;
     const double scaled = number ? *number * static_cast<double>(field.scale) : NAN;
-    const auto low = static_cast<double>(field.floor), high = static_cast<double>(field.ceiling);
+    const auto low = static_cast<double>(field.floor), high = field.zero_is_none ? 9e15 : static_cast<double>(field.ceiling);
+    const bool is_none = field.zero_is_none && scaled == 0;
     // The comparison is false for NaN as well.
-    if (!(scaled >= low && scaled <= high)) {
+    if (!is_none && !(scaled >= low && scaled <= high)) {
       const auto scale = static_cast<double>(field.scale);
       fault(path, fmt::format("must be a number from {} to {}", low / scale, high / scale));
       return std::nullopt;

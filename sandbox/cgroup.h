@@ -14,11 +14,14 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/fd.h"
+#include "core/limits.h"
 #include "core/result.h"
+#include "sandbox/cgroup_io.h"
 
 namespace bailiff::sandbox {
 
@@ -26,7 +29,10 @@ struct CgroupLimits {
   std::uint64_t memory_bytes;
   std::uint64_t processes;   // of the program; our init comes on top
   std::uint64_t cpus_milli;  // thousandths of a CPU
+  IoCaps io;
+  bool operator==(const CgroupLimits&) const = default;
 };
+CgroupLimits cgroup_limits(const core::Limits& limits);
 
 /// Since begin(). Times in nanoseconds.
 struct CgroupUsage {
@@ -35,13 +41,14 @@ struct CgroupUsage {
   std::uint64_t processes_peak = 0;  // 0: the kernel does not tell
   std::uint64_t oom_kills = 0, pids_max_hits = 0, throttled_ns = 0;
   std::uint64_t memory_anon_bytes = 0, memory_file_bytes = 0;  // at the time of the call
+  std::optional<IoBytes> io;  // nothing: not counted here
 };
 
 class Station {
  public:
   virtual ~Station() = default;
-  /// Makes a process a permanent member (v1; nothing on v2): what it clones is born inside.
-  virtual core::Status adopt_spawner(pid_t spawner) = 0;
+  /// Makes a process a permanent member (v1; nothing on v2): what it clones is born inside. It is one of the image with this root.
+  virtual core::Status adopt_spawner(pid_t spawner, const std::string& image_root) = 0;
   /// Makes what is new for the next step.
   virtual core::Status prepare() = 0;
   /// Directory of the group that the next init is to be cloned into; -1 where it is born there anyway.
@@ -60,7 +67,7 @@ class Station {
   virtual bool take_oom_event() = 0;
   /// Stops every process of the sandbox, until release().
   virtual core::Status freeze() = 0;
-  /// Undoes freeze(); harmless without it. What is killed may need it to die.
+  /// Undoes freeze() and lifts caps on I/O until the next begin(); harmless without them. What is killed may need it to die.
   virtual core::Status release() = 0;
   /// After everything in the sandbox is dead: removes what prepare() made and gives back caches charged to the station.
   virtual core::Status end() = 0;
@@ -68,7 +75,7 @@ class Station {
 
 /// One path for each controller; empty where there is none. Those that v2 has are one and the same there.
 struct ControllerPaths {
-  std::string freezer, memory, cpu, cpuacct, pids, cpuset, devices;
+  std::string freezer, blkio, memory, cpu, cpuacct, pids, cpuset, devices;
 };
 struct Controller {
   const char* name;  // of the v1 hierarchy
@@ -76,8 +83,8 @@ struct Controller {
   const char* v2_name;  // in cgroup.controllers; "": v2 has it in every group without a controller
   bool required;  // without it no step runs
 };
-// In the order in which groups are removed: what is frozen must thaw before it can die.
-inline constexpr std::array<Controller, 7> kControllers = {{{"freezer", &ControllerPaths::freezer, "", false},
+inline constexpr std::array<Controller, 8> kControllers = {{{"freezer", &ControllerPaths::freezer, "", false},
+                                                            {"blkio", &ControllerPaths::blkio, "io", false},
                                                             {"memory", &ControllerPaths::memory, "memory", true},
                                                             {"cpu", &ControllerPaths::cpu, "cpu", true},
                                                             {"cpuacct", &ControllerPaths::cpuacct, "cpu", true},

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <map>
 #include <sstream>
 #include <thread>
 
@@ -63,14 +64,29 @@ core::Status remove_tree(const std::string& path, std::chrono::steady_clock::tim
     const auto failed = core::errno_error("rmdir " + path);  // kill_members has an errno of its own
     if (failed.error().sys_errno != EBUSY || std::chrono::steady_clock::now() > deadline) return failed;
     kill_members(path);
-    thaw_left_v1(path);
     // Exiting tasks leave no event that all kernels send; the interval only spreads the retries.
     std::this_thread::sleep_for(std::chrono::microseconds(200));
   }
   return {};
 }
 
-std::chrono::steady_clock::time_point soon() { return std::chrono::steady_clock::now() + std::chrono::seconds(2); }
+/// Takes away what keeps killed processes from dying.
+void let_die(const std::string& path) {
+  for (const auto& child : child_directories(path)) let_die(path + "/" + child);
+  kill_members(path);
+  thaw_left_v1(path);
+  lift_left_caps(path);
+}
+
+/// Removes groups whose processes are dead or dying. Those of one process in several hierarchies must come together: what keeps it from
+/// dying is in one of them.
+core::Status remove_trees(const std::vector<std::string>& paths) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+  for (const auto& path : paths) let_die(path);
+  for (const auto& path : paths)
+    if (auto removed = remove_tree(path, deadline); !removed) return removed;
+  return {};
+}
 
 /// A launcher lives as a process of that name that is not a zombie (an init that reaps late, or a pid that somebody else has now).
 bool launcher_lives(int pid) {
@@ -79,15 +95,19 @@ bool launcher_lives(int pid) {
 }
 
 /// Groups "<name>.<pid>" whose launcher is dead were left by one that was killed.
-void remove_stale(const std::string& parent, const std::string& name) {
-  for (const auto& child : child_directories(parent)) {
-    if (!child.starts_with(name + ".")) continue;
-    int pid = 0;
-    const char* digits = child.data() + name.size() + 1;
-    const auto [end, fault] = std::from_chars(digits, child.data() + child.size(), pid);
-    if (fault != std::errc{} || end != child.data() + child.size() || pid == getpid() || launcher_lives(pid)) continue;
-    (void)remove_tree(parent + "/" + child, soon());
+void remove_stale(const std::vector<std::string>& parents, const std::string& name) {
+  std::map<int, std::vector<std::string>> stale;  // by the launcher's pid
+  for (const auto& parent : parents) {
+    for (const auto& child : child_directories(parent)) {
+      if (!child.starts_with(name + ".")) continue;
+      int pid = 0;
+      const char* digits = child.data() + name.size() + 1;
+      const auto [end, fault] = std::from_chars(digits, child.data() + child.size(), pid);
+      if (fault != std::errc{} || end != child.data() + child.size() || pid == getpid() || launcher_lives(pid)) continue;
+      stale[pid].push_back(parent + "/" + child);
+    }
   }
+  for (const auto& [pid, groups] : stale) (void)remove_trees(groups);
 }
 
 core::Status enable_controllers(const std::string& group) {
@@ -140,6 +160,13 @@ core::Status limit_devices(const std::string& base) {
 }
 
 }  // namespace
+
+CgroupLimits cgroup_limits(const core::Limits& limits) {
+  return {limits.memory_bytes,
+          limits.processes,
+          limits.cpus_milli,
+          {limits.io_read_bytes_per_s, limits.io_write_bytes_per_s, limits.io_read_ops_per_s, limits.io_write_ops_per_s}};
+}
 
 CgroupHierarchies parse_hierarchies(std::string_view mountinfo, std::string_view self_cgroup) {
   struct Mount {
@@ -226,19 +253,19 @@ core::Status CgroupHost::find_hierarchies(const std::string& root, const std::st
   if (unified_)
     return make_unified_base(name, exists(root + found.memory) ? root + found.memory : root + found.unified_root,
                              root + found.unified_root);
-  const auto place = [&](std::string parent) {
-    if (parent.empty()) return parent;
-    parent.insert(0, root);
-    if (!exists(parent)) parent = parent.substr(0, parent.rfind('/'));  // a cgroup namespace that hides our path
-    remove_stale(parent, name.substr(0, name.rfind('.')));
-    return parent + "/" + name;
-  };
+  std::vector<std::string> parents;
   for (const auto& controller : kControllers) {
-    bases_.*controller.path = place(found.*controller.path);
-    if (controller.required && (bases_.*controller.path).empty())
+    std::string parent = found.*controller.path;
+    if (parent.empty() && controller.required)
       return core::error(core::ErrorKind::unavailable,
                          std::string("no cgroup hierarchy with the ") + controller.name + " controller is mounted (see `bailiff doctor`)");
+    if (parent.empty()) continue;
+    parent.insert(0, root);
+    if (!exists(parent)) parent = parent.substr(0, parent.rfind('/'));  // a cgroup namespace that hides our path
+    parents.push_back(parent);
+    bases_.*controller.path = parent + "/" + name;
   }
+  remove_stale(parents, name.substr(0, name.rfind('.')));
   return {};
 }
 
@@ -248,7 +275,7 @@ core::Status CgroupHost::make_unified_base(const std::string& name, const std::s
   core::Status last = core::error(core::ErrorKind::unavailable, "no cgroup v2 group that could hold ours");
   for (const auto& parent : {own_group, root_group}) {
     if (delegated_ && parent != own_group) break;
-    remove_stale(parent, name.substr(0, name.rfind('.')));
+    remove_stale({parent}, name.substr(0, name.rfind('.')));
     const std::string base = parent + "/" + name;
     last = make_directory(base);
     if (!last) continue;
@@ -290,19 +317,14 @@ core::Result<std::unique_ptr<Station>> CgroupHost::make_station(const std::strin
 }
 
 core::Status CgroupHost::remove_station(const std::string& station) const {
-  for (const auto& base : all_bases()) {
+  std::vector<std::string> groups;
+  for (const auto& base : all_bases())
     // On v2 the groups of a station's steps are siblings "<station>.<number>".
     for (const auto& child : child_directories(base))
-      if (child == station || child.starts_with(station + "."))
-        if (auto removed = remove_tree(base + "/" + child, soon()); !removed) return removed;
-  }
-  return {};
+      if (child == station || child.starts_with(station + ".")) groups.push_back(base + "/" + child);
+  return remove_trees(groups);
 }
 
-core::Status CgroupHost::remove() const {
-  for (const auto& base : all_bases())
-    if (auto removed = remove_tree(base, soon()); !removed) return removed;
-  return {};
-}
+core::Status CgroupHost::remove() const { return remove_trees(all_bases()); }
 
 }  // namespace bailiff::sandbox

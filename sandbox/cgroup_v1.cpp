@@ -20,7 +20,7 @@ class StationV1 final : public Station {
   explicit StationV1(const ControllerPaths& groups) : groups_(groups) {}
   ~StationV1() override { (void)end(); }
 
-  core::Status adopt_spawner(pid_t spawner) override {
+  core::Status adopt_spawner(pid_t spawner, const std::string& image_root) override {
     spawner_ = spawner;
     for (const auto& controller : kControllers) {
       const std::string& group = groups_.*controller.path;
@@ -28,6 +28,9 @@ class StationV1 final : public Station {
       if (auto attached = write_kernel_file(group + "/cgroup.procs", std::to_string(spawner)); !attached) return attached;
     }
     if (auto renewed = renew_pids_group(); !renewed) return renewed;
+    auto io = IoControl::open(groups_.blkio, false, image_disks(image_root));
+    if (!io) return std::unexpected(io.error());
+    io_ = std::move(*io);
     return open_files();
   }
 
@@ -43,6 +46,7 @@ class StationV1 final : public Station {
   core::Status begin(const CgroupLimits& limits) override {
     if (auto set = set_processes(limits.processes + kOwnProcesses); !set) return set;
     if (auto set = set_cpus(limits.cpus_milli); !set) return set;
+    if (auto set = io_.limit(limits.io); !set) return set;
     auto used = read_kernel_number(usage_fd_.get());
     if (!used) return std::unexpected(used.error());
     memory_base_ = *used;
@@ -69,6 +73,7 @@ class StationV1 final : public Station {
     now->oom_kills -= base_.oom_kills;
     now->throttled_ns -= base_.throttled_ns;
     now->pids_max_hits -= base_.pids_max_hits;
+    if (now->io) *now->io = {now->io->read - base_.io->read, now->io->written - base_.io->written};
     const auto peak = read_kernel_number(peak_fd_.get());
     const auto stat = read_kernel_file(memory_stat_fd_.get());
     if (!peak || !stat) return std::unexpected(peak ? stat.error() : peak.error());
@@ -97,7 +102,10 @@ class StationV1 final : public Station {
     if (groups_.freezer.empty()) return core::error(core::ErrorKind::unavailable, "no freezer hierarchy is mounted");
     return freezer_.freeze(groups_.freezer);
   }
-  core::Status release() override { return freezer_.thaw(); }
+  core::Status release() override {
+    if (auto lifted = io_.limit({}); !lifted) return lifted;
+    return freezer_.thaw();
+  }
 
   core::Status end() override {
     // The peak cannot be reset, so a group in which it says more than the next program's first process would is given up.
@@ -209,6 +217,11 @@ class StationV1 final : public Station {
     counters.oom_kills = keyed_number(*control, "oom_kill");
     counters.throttled_ns = keyed_number(*cpu, "throttled_time");
     counters.pids_max_hits = keyed_number(*pids, "max");
+    if (io_.counts()) {
+      const auto io = io_.used();
+      if (!io) return std::unexpected(io.error());
+      counters.io = *io;
+    }
     return counters;
   }
 
@@ -220,6 +233,7 @@ class StationV1 final : public Station {
   core::Fd cpu_fd_, user_fd_, system_fd_, cpu_stat_fd_, usage_fd_, peak_fd_, memory_stat_fd_, limit_fd_, swap_limit_fd_, oom_control_fd_,
       oom_fd_, pids_max_fd_, pids_events_fd_, pids_peak_fd_;
   FreezerV1 freezer_;
+  IoControl io_;
   CgroupUsage base_;
   pid_t spawner_ = -1;
   std::uint64_t memory_base_ = 0, set_cpus_milli_ = 0, set_memory_bytes_ = UINT64_MAX, set_processes_ = 0, pids_groups_ = 0;

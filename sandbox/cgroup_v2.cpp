@@ -19,7 +19,10 @@ class StationV2 final : public Station {
       : base_(std::move(base)), station_(std::move(station)), cpus_(std::move(cpus)) {}
   ~StationV2() override { (void)end(); }
 
-  core::Status adopt_spawner(pid_t) override { return {}; }
+  core::Status adopt_spawner(pid_t, const std::string& image_root) override {
+    disks_ = image_disks(image_root);
+    return {};
+  }
 
   core::Status prepare() override {
     group_ = base_ + "/" + station_ + "." + std::to_string(++number_);
@@ -31,6 +34,9 @@ class StationV2 final : public Station {
     directory_ = std::move(*directory);
     cpu_fd_ = std::move(*cpu);
     events_fd_ = std::move(*events);
+    auto io = IoControl::open(group_, true, disks_);
+    if (!io) return std::unexpected(io.error());
+    io_ = std::move(*io);
     if (auto set = write_kernel_file(group_ + "/memory.oom.group", "1"); !set) return set;
     if (access((group_ + "/memory.swap.max").c_str(), F_OK) == 0)  // absent where the kernel has no swap
       if (auto set = write_kernel_file(group_ + "/memory.swap.max", "0"); !set) return set;
@@ -48,6 +54,7 @@ class StationV2 final : public Station {
     const std::string cpu_max = (unlimited ? "max" : std::to_string(quota)) + " " + std::to_string(kPeriodUs);
     if (auto set = write_kernel_file(group_ + "/cpu.max", cpu_max); !set) return set;
     if (auto set = write_kernel_file(group_ + "/pids.max", std::to_string(limits.processes + 1)); !set) return set;
+    if (auto set = io_.limit(limits.io); !set) return set;
     auto used = read_kernel_file(group_ + "/memory.current");
     if (!used) return std::unexpected(used.error());
     memory_base_ = std::stoull(*used);
@@ -71,6 +78,7 @@ class StationV2 final : public Station {
     now->user_ns -= base_usage_.user_ns;
     now->system_ns -= base_usage_.system_ns;
     now->throttled_ns -= base_usage_.throttled_ns;
+    if (now->io) *now->io = {now->io->read - base_usage_.io->read, now->io->written - base_usage_.io->written};
     const auto peak = read_kernel_file(group_ + "/memory.peak");  // since Linux 5.19
     const auto stat = read_kernel_file(group_ + "/memory.stat");
     if (!peak || !stat) return std::unexpected(peak ? stat.error() : peak.error());
@@ -99,6 +107,7 @@ class StationV2 final : public Station {
     return set_frozen_v2(group_, true);
   }
   core::Status release() override {
+    if (auto lifted = io_.limit({}); !lifted) return lifted;
     if (!frozen_) return {};
     frozen_ = false;
     return set_frozen_v2(group_, false);
@@ -141,11 +150,18 @@ class StationV2 final : public Station {
     counters.system_ns = keyed_number(*stat, "system_usec") * 1000;
     counters.throttled_ns = keyed_number(*stat, "throttled_usec") * 1000;
     counters.oom_kills = keyed_number(*events, "oom_kill");
+    if (io_.counts()) {
+      const auto io = io_.used();
+      if (!io) return std::unexpected(io.error());
+      counters.io = *io;
+    }
     return counters;
   }
 
   std::string base_, station_, cpus_, group_;
   core::Fd directory_, cpu_fd_, events_fd_;
+  ImageDisks disks_;
+  IoControl io_;
   CgroupUsage base_usage_;
   std::uint64_t memory_base_ = 0, number_ = 0;
   bool frozen_ = false;

@@ -99,8 +99,9 @@ core::Status check_request(const StepRequest& request, const LauncherConfig& con
   if (!request.cwd.empty() && !is_safe_relative_path(request.cwd)) return refused("unsafe working directory");
   for (const auto& field : core::kLimitFields) {
     const auto value = request.limits.*field.member;
-    if (value > config.ceiling.*field.member) return refused(std::string("limit above the launcher's ceiling: ") + field.name);
-    if (value < field.floor) return refused(std::string("limit below its floor: ") + field.name);
+    if (field.order(value) > field.order(config.ceiling.*field.member))
+      return refused(std::string("limit above the launcher's ceiling: ") + field.name);
+    if (field.order(value) < field.order(field.floor)) return refused(std::string("limit below its floor: ") + field.name);
   }
   return {};
 }

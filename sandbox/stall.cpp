@@ -51,7 +51,7 @@ core::Status Stall::begin(const std::string& image_root, const core::Limits& lim
     if (!spawner) return std::unexpected(spawner.error());
     spawner_ = std::move(*spawner);
     image_root_ = image_root;
-    if (auto adopted = station_->adopt_spawner(spawner_->pid()); !adopted) {
+    if (auto adopted = station_->adopt_spawner(spawner_->pid(), image_root); !adopted) {
       spawner_.reset();
       return adopted;
     }
@@ -92,7 +92,7 @@ core::Result<Sandbox*> Stall::ready(const std::string& image_root, const core::L
   if (auto prepared = prepare(image_root, limits); !prepared) return std::unexpected(prepared.error());
   if (state_ == State::asked) {
     auto done = await_prepared();
-    if (done) done = station_->begin({sandbox_.limits.memory_bytes, sandbox_.limits.processes, sandbox_.limits.cpus_milli});
+    if (done) done = station_->begin(cgroup_limits(sandbox_.limits));
     if (!done) {
       (void)clear();
       return std::unexpected(done.error());
@@ -135,8 +135,8 @@ core::Status Stall::adapt(const core::Limits& limits) {
   if (limits.workspace_bytes != now.workspace_bytes || limits.workspace_inodes != now.workspace_inodes)
     for (const char* path : {"/work", "/tmp", "/dev/shm"})
       if (auto resized = resize_tmpfs("/proc/" + std::to_string(sandbox_.init) + "/root" + path, limits); !resized) return resized;
-  if (limits.memory_bytes != now.memory_bytes || limits.processes != now.processes || limits.cpus_milli != now.cpus_milli)
-    if (auto set = station_->begin({limits.memory_bytes, limits.processes, limits.cpus_milli}); !set) return set;
+  if (cgroup_limits(limits) != cgroup_limits(now))
+    if (auto set = station_->begin(cgroup_limits(limits)); !set) return set;
   now = limits;
   return {};
 }

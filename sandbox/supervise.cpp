@@ -294,6 +294,10 @@ class Supervision {
                     {"memory_file_bytes", static_cast<std::int64_t>(used_.memory_file_bytes)},
                     {"paused_ms", std::chrono::duration_cast<std::chrono::milliseconds>(paused_time_).count()},
                     {"setup_cpu_us", static_cast<std::int64_t>(setup_cpu_ns_ / 1000)}};
+    if (used_.io) {
+      out.evidence.emplace_back("io_read_bytes", used_.io->read);
+      out.evidence.emplace_back("io_write_bytes", used_.io->written);
+    }
     decide(out);
     return out;
   }

@@ -1,5 +1,6 @@
 #pragma once
 // What the HTTP API stands on. Made by main(), outlives the HttpServer.
+#include <algorithm>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,12 @@ struct ApiContext {
   std::vector<sandbox::Capability> capabilities = {};  // shown by GET /v1/system
   std::string_view cgroup_driver = "cgroupfs";                  // that is in use; a literal
   std::uint64_t queue_bound = 100'000;  // most queued jobs; Jobs::submit enforces it, the API tells it
+
+  /// True where the host was looked at and has not this capability.
+  [[nodiscard]] bool lacks(std::string_view capability) const {
+    const auto found = std::ranges::find(capabilities, capability, &sandbox::Capability::name);
+    return found != capabilities.end() && !found->present;
+  }
 };
 
 }  // namespace bailiff::server

@@ -54,12 +54,14 @@ std::optional<std::uint64_t> read_limit(const json& value, const core::LimitFiel
   }
   const auto number = scaled(value, field.scale);
   const bool negative = value.get<double>() < 0;
-  if (negative || (number && *number < field.floor)) {
+  if (negative || (number && field.order(*number) < field.order(field.floor))) {
     faults.add(at, fmt::format("{} is below the floor of {}", shown(value), in_json_unit(field.floor, field.scale)));
     return std::nullopt;
   }
-  if (!number || *number > ceiling) {
-    faults.add(at, fmt::format("{} is above this server's ceiling of {}", shown(value), in_json_unit(ceiling, field.scale)));
+  if (!number || field.order(*number) > field.order(ceiling)) {
+    const bool is_none = field.zero_is_none && number == 0;
+    const std::string what = is_none ? "0 (none)" : shown(value);
+    faults.add(at, fmt::format("{} is above this server's ceiling of {}", what, in_json_unit(ceiling, field.scale)));
     return std::nullopt;
   }
   return number;

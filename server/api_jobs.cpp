@@ -25,7 +25,8 @@ constexpr std::size_t kMaxKeyBytes = 255;
 std::expected<storage::NewJob, Problem> new_job_of(const std::string& body, const ApiContext& context) {
   auto parsed = parse_json(body);
   if (!parsed) return std::unexpected(std::move(parsed.error()));
-  auto spec = decode_job(parsed->value, RequestRules{context.catalogue, context.default_limits, context.ceiling});
+  auto spec =
+      decode_job(parsed->value, RequestRules{context.catalogue, context.default_limits, context.ceiling, !context.lacks("cgroup.blkio")});
   if (!spec || !parsed->duplicates.empty()) {
     Problem problem = spec ? Problem{422, "the job request has faults; each is listed with its place", {}, {}} : std::move(spec.error());
     problem.errors.insert(problem.errors.begin(), parsed->duplicates.begin(), parsed->duplicates.end());
@@ -207,8 +208,7 @@ awaitable<Response> Api::cancel_job(Call call) {
 awaitable<Response> Api::pause_job(Call call, bool pause) {
   const auto& id = call.path_values[0];
   if (!core::is_job_id(id)) co_return problem_response(no_such_job());
-  const auto freezer = std::ranges::find(context_.capabilities, "cgroup.freezer", &sandbox::Capability::name);
-  if (freezer != context_.capabilities.end() && !freezer->present)
+  if (context_.lacks("cgroup.freezer"))
     co_return problem_response(501, "this server's host has no cgroup freezer, so nothing can be paused");
   const auto done = context_.jobs.set_paused(id, pause);
   if (!done && done.error().kind == core::ErrorKind::conflict)

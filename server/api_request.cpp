@@ -91,10 +91,18 @@ class JobDecoder {
     if (const json* cwd = members.find("cwd")) step.cwd = read_directory(*cwd, at.key("cwd"));
     if (const json* content = members.find("stdin"))
       step.stdin_content = read_content(*content, at.key("stdin"), faults_).value_or(core::Content{});
-    if (const json* limits = members.find("limits")) step.limits = read_limits(*limits, rules_.ceiling, at.key("limits"), faults_);
+    if (const json* limits = members.find("limits")) step.limits = limits_of(*limits, at.key("limits"));
     if (const json* always = members.find("always")) step.always = read_bool(*always, at.key("always"), faults_).value_or(false);
     members.refuse_others();
     spec_.steps.push_back(std::move(step));
+  }
+
+  core::LimitOverrides limits_of(const json& value, const Path& at) {
+    const auto limits = read_limits(value, rules_.ceiling, at, faults_);
+    for (std::size_t i = 0; i < core::kLimitCount && !rules_.can_cap_io; ++i)
+      if (const auto& field = core::kLimitFields[i]; std::string_view(field.name).starts_with("io_") && limits.values[i].value_or(0) != 0)
+        faults_.add(at.key(field.name), "this server's host cannot cap I/O (cgroup.blkio of GET /v1/system)");
+    return limits;
   }
 
   std::vector<std::string> read_command(const json& value, const Path& at) {
@@ -174,7 +182,7 @@ class JobDecoder {
     if (const json* value = members_.find("args")) spec_.args = read_arguments(*value, args, faults_);
     if (const json* value = members_.find("stdin")) spec_.stdin_content = read_content(*value, content, faults_).value_or(core::Content{});
     if (const json* value = members_.find("env")) spec_.env = read_environment(*value, root_.key("env"), faults_);
-    if (const json* value = members_.find("limits")) spec_.limits = read_limits(*value, rules_.ceiling, limits, faults_);
+    if (const json* value = members_.find("limits")) spec_.limits = limits_of(*value, limits);
     if (const json* value = members_.find("labels")) spec_.labels = read_labels(*value, root_.key("labels"), faults_);
     if (const json* value = members_.find("priority"))
       spec_.priority = static_cast<int>(read_integer(*value, -kMaxPriority, kMaxPriority, root_.key("priority"), faults_).value_or(0));
@@ -203,7 +211,7 @@ class JobDecoder {
     if (const json* content = members.find("stdin"))
       test.stdin_content = read_content(*content, at.key("stdin"), faults_).value_or(core::Content{});
     if (const json* expected = members.find("expected")) test.expected = read_content(*expected, at.key("expected"), faults_);
-    if (const json* limits = members.find("limits")) test.limits = read_limits(*limits, rules_.ceiling, at.key("limits"), faults_);
+    if (const json* limits = members.find("limits")) test.limits = limits_of(*limits, at.key("limits"));
     if (const json* points = members.find("points")) test.points = read_amount(*points, kMostPoints, at.key("points"), faults_).value_or(1);
     members.refuse_others();
     spec_.tests.push_back(std::move(test));

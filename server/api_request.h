@@ -27,6 +27,7 @@ struct RequestRules {
   const images::Catalogue& catalogue;
   core::Limits default_limits;
   core::Limits ceiling;
+  bool can_cap_io = true;  // false: a request for a cap on I/O is a fault
 };
 
 /// All faults at once (422). `body` must be what parse_json (api_json.h) made, so that its depth and size are bounded.

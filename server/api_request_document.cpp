@@ -90,7 +90,7 @@ std::expected<core::JobSpec, Problem> decode_stored_request(std::string_view sto
   if (!parsed || !parsed->value.is_object() || !parsed->value.contains("request"))
     return std::unexpected(Problem{500, "the stored request cannot be read", {}, {}});
   core::Limits unbounded{};
-  for (const auto& field : core::kLimitFields) unbounded.*field.member = UINT64_MAX;
+  for (const auto& field : core::kLimitFields) unbounded.*field.member = field.zero_is_none ? 0 : UINT64_MAX;
   return decode_job(parsed->value["request"], RequestRules{catalogue, unbounded, unbounded});
 }
 

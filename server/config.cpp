@@ -121,9 +121,11 @@ Setting limit_setting(const std::string& table, core::Limits Config::* group, co
             double number = 0;
             const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
             const double scaled = number * static_cast<double>(field.scale);
-            if (error != std::errc() || end != value.data() + value.size() || !(scaled >= static_cast<double>(field.floor)) ||
+            const bool is_none = field.zero_is_none && number == 0;
+            if (error != std::errc() || end != value.data() + value.size() || !(is_none || scaled >= static_cast<double>(field.floor)) ||
                 scaled > 9e15 || (field.scale == 1 && number != std::floor(number)))
-              return expected(fmt::format("a {} from {}", field.scale == 1 ? "whole number" : "number", limit_text(field, field.floor)));
+              return expected(fmt::format("{}a {} from {}", field.zero_is_none ? "0 (none) or " : "",
+                                          field.scale == 1 ? "whole number" : "number", limit_text(field, field.floor)));
             config.*group.*field.member = static_cast<std::uint64_t>(std::llround(scaled));
             return {};
           },
@@ -332,7 +334,7 @@ core::Status complete(Config& config) {
     for (const auto& field : core::kLimitFields) {
       auto& value = config.*group.*field.member;
       const auto most = config.ceiling.*field.member;
-      if (value <= most) continue;
+      if (field.order(value) <= field.order(most)) continue;
       const auto name = fmt::format("{}.{}", table, field.name);
       if (config.sources[name] != "default")
         return invalid(

@@ -71,6 +71,17 @@ struct Prepared {
   std::vector<sandbox::Capability> capabilities;
 };
 
+/// A default that no step could run under.
+core::Status check_io_defaults(const Config& config, const std::vector<sandbox::Capability>& capabilities) {
+  const auto blkio = std::ranges::find(capabilities, "cgroup.blkio", &sandbox::Capability::name);
+  if (blkio == capabilities.end() || blkio->present) return {};
+  for (const auto* limits : {&config.limits, &config.compile, &config.ceiling})
+    for (const auto& field : core::kLimitFields)
+      if (std::string_view(field.name).starts_with("io_") && limits->*field.member != 0)
+        return core::error(core::ErrorKind::invalid, std::string(field.name) + " is set, but this host cannot cap I/O; " + blkio->fix);
+  return {};
+}
+
 core::Result<Prepared> prepare_as_root(const Config& config) {
   const auto identity = find_identity(config.user);
   if (!identity) return std::unexpected(identity.error());
@@ -80,6 +91,7 @@ core::Result<Prepared> prepare_as_root(const Config& config) {
   core::Fd languages(::open(config.languages.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!languages.valid()) return core::errno_error("languages: cannot open " + config.languages);
   auto capabilities = sandbox::probe_host();
+  if (auto done = check_io_defaults(config, capabilities); !done) return std::unexpected(done.error());
   auto launcher = start_launcher(config);
   if (!launcher) return std::unexpected(launcher.error());
   log_info("cgroup driver", {{"driver", sandbox::name(launcher->cgroup_driver())}, {"why", launcher->cgroup_driver_reason()}});

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -176,8 +177,9 @@ StartedStep::StartedStep(Slot& slot, StepRequest request) : slot_(slot), request
   if (auto out = output_memfd()) request_.stdout_fd = std::move(*out);
   if (auto err = output_memfd()) request_.stderr_fd = std::move(*err);
   if (!slot_.start(request_)) return;
+  pollfd report{slot_.fd(), POLLIN, 0};
   for (int tries = 0; tries < 5000 && (program_ = find_victim(getpid())) < 0; ++tries)
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (poll(&report, 1, 1) != 0) return;
 }
 
 std::string StartedStep::group(std::string ControllerPaths::* controller) const {

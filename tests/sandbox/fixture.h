@@ -51,9 +51,9 @@ class SandboxTest : public ::testing::Test {
 /// A step that runs while the test looks at it from outside.
 class StartedStep {
  public:
-  /// Starts it in a slot and waits until the victim has been executed there.
+  /// Starts it in a slot and waits until the victim has been executed there, or has ended already.
   StartedStep(Slot& slot, StepRequest request);
-  [[nodiscard]] pid_t program() const { return program_; }  // -1: it never came to life
+  [[nodiscard]] pid_t program() const { return program_; }  // -1: it has ended
   /// The program's group in the hierarchy of this controller; "" where there is none.
   [[nodiscard]] std::string group(std::string ControllerPaths::* controller) const;
   /// Waits for its end.

@@ -35,11 +35,40 @@ int use_devices() {
   while (true) asm volatile("");
 }
 
+/// A file from its beginning to its end.
+int read_file(const Arguments& arguments) {
+  static char buffer[65536];
+  const int fd = open(arguments.at(0).c_str(), O_RDONLY | O_CLOEXEC);
+  ssize_t n = 0;
+  while ((n = read(fd, buffer, sizeof buffer)) > 0) {}
+  return n == 0 ? 0 : errno;
+}
+
+/// So many MiB of a file at once, past the page cache: nothing ends the wait for it but the disk.
+int read_at_once(const Arguments& arguments) {
+  const std::size_t bytes = std::stoull(arguments.at(1)) << 20;
+  void* buffer = std::aligned_alloc(4096, bytes);
+  const int fd = open(arguments.at(0).c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
+  return read(fd, buffer, bytes) == static_cast<ssize_t>(bytes) ? 0 : 1;
+}
+
+/// So many blocks of a file, each of them an operation on the disk.
+int read_blocks(const Arguments& arguments) {
+  alignas(4096) static char block[4096];
+  const int fd = open(arguments.at(0).c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
+  for (int i = 0; i < std::stoi(arguments.at(1)); ++i)
+    if (pread(fd, block, sizeof block, static_cast<off_t>(i) * 8192) != sizeof block) return errno;
+  return 0;
+}
+
 }  // namespace
 
 const Victims& cgroup_victims() {
   static const Victims victims = {
       {"fork_tree", [](const Arguments&) -> int { fork_tree(); }},
+      {"read_file", read_file},
+      {"read_at_once", read_at_once},
+      {"read_blocks", read_blocks},
       {"use_devices", [](const Arguments&) { return use_devices(); }},
   };
   return victims;

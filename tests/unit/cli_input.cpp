@@ -65,6 +65,13 @@ TEST(CheckLimits, NamesBothBounds) {
   ASSERT_FALSE(checked);
   EXPECT_EQ(checked.error().what, "cpu_time_ms = 300001 is out of bounds");
   EXPECT_EQ(checked.error().next, "it may be from 1 to 300000");
+  core::LimitOverrides caps;
+  for (const char* good : {"io_read_bytes_per_s=0", "io_read_bytes_per_s=4M", "io_read_ops_per_s=100"}) {
+    ASSERT_TRUE(parse_limit(good, caps)) << good;
+    EXPECT_TRUE(check_limits(caps)) << good;
+  }
+  ASSERT_TRUE(parse_limit("io_read_ops_per_s=99", caps));
+  EXPECT_EQ(check_limits(caps).error().next, "it may be 0 (none), or from 100");
 }
 
 TEST(Extension, IsTheLanguage) {

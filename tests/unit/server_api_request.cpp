@@ -209,6 +209,8 @@ TEST(ApiRequest, FaultsOfLimits) {
       {limit("cpu_time_ms", UINT64_MAX / 1000 + 1), "/limits/cpu_time_ms", "ceiling of 300000"},
       {limit("cpus", 0.001), "/limits/cpus", "below the floor of 0.01"},
       {limit("memory", 1), "/limits/memory", "unknown field"},
+      {limit("io_read_bytes_per_s", 1048575), "/limits/io_read_bytes_per_s", "below the floor of 1048576"},
+      {limit("io_write_ops_per_s", 99), "/limits/io_write_ops_per_s", "below the floor of 100"},
       {cpp({{"limits", json::array()}}), "/limits", "must be an object"},
       {cpp({{"tests", {{{"limits", {{"open_files", 2}}}}}}}), "/tests/0/limits/open_files", "below the floor of 3"},
   });
@@ -216,6 +218,29 @@ TEST(ApiRequest, FaultsOfLimits) {
   EXPECT_TRUE(decode_job(limit("memory_bytes", 1e9), test_rules()));
   EXPECT_TRUE(decode_job(limit("cpu_time_ms", 1), test_rules()));
   EXPECT_TRUE(decode_job(limit("output_bytes", 0), test_rules()));
+}
+
+TEST(ApiRequest, CapsOnInputAndOutput) {
+  const auto cap = [](json value) { return cpp({{"limits", {{"io_read_bytes_per_s", std::move(value)}}}}); };
+  const auto index = *core::limit_index("io_read_bytes_per_s");
+  EXPECT_EQ(decode_job(cap(0), test_rules())->limits.values[index], 0U);
+  EXPECT_EQ(decode_job(cap(1e12), test_rules())->limits.values[index], 1'000'000'000'000U);
+  auto rules = test_rules();
+  rules.ceiling.io_read_bytes_per_s = 2 * core::kMiB;
+  EXPECT_TRUE(decode_job(cap(2 * core::kMiB), rules));
+  const auto above = decode_job(cap(2 * core::kMiB + 1), rules), none = decode_job(cap(0), rules);
+  ASSERT_FALSE(above);
+  ASSERT_FALSE(none);
+  EXPECT_EQ(above.error().errors.at(0).detail, "2097153 is above this server's ceiling of 2097152");
+  EXPECT_EQ(none.error().errors.at(0).detail, "0 (none) is above this server's ceiling of 2097152");
+  rules.ceiling = core::ceiling_limits();
+  rules.can_cap_io = false;
+  EXPECT_TRUE(decode_job(cap(0), rules));
+  const auto refused = decode_job(cap(core::kMiB), rules);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().errors.at(0).pointer, "/limits/io_read_bytes_per_s");
+  const auto stored = stored_request(*decode_job(cap(0), test_rules()), test_rules().catalogue);
+  EXPECT_EQ(decode_stored_request(stored, test_rules().catalogue)->limits.values[index], 0U);
 }
 
 TEST(ApiRequest, FaultsOfTestsLabelsCheckers) {

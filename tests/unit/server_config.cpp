@@ -56,6 +56,16 @@ TEST_F(ConfigTest, FlagOverEnvironmentOverFileOverDefault) {
   EXPECT_EQ(line->config.sources.at("max_attempts"), "file " + path);
 }
 
+TEST_F(ConfigTest, ZeroIsNoCapOnInputAndOutput) {
+  const auto line = load_config({"--ceiling-io-read-bytes-per-s", "5000000", "--limits-io-write-bytes-per-s", "0"}, {});
+  ASSERT_TRUE(line) << line.error().what;
+  EXPECT_EQ(line->config.limits.io_read_bytes_per_s, 5'000'000u) << "a default of none is above the ceiling";
+  EXPECT_EQ(line->config.limits.io_write_bytes_per_s, 0u);
+  EXPECT_EQ(line->config.ceiling.io_write_bytes_per_s, 0u);
+  EXPECT_FALSE(load_config({"--limits-io-read-bytes-per-s", "1000"}, {}));
+  EXPECT_FALSE(load_config({"--ceiling-io-read-bytes-per-s", "5000000", "--limits-io-read-bytes-per-s", "0"}, {}));
+}
+
 TEST_F(ConfigTest, TheFileMayComeFromTheEnvironment) {
   const auto line = load_config({}, {"BAILIFF_CONFIG=" + file("slot_cpus = [\"0\", \"0-1\"]\nslots = 2\n")});
   ASSERT_TRUE(line) << line.error().what;
