@@ -58,6 +58,7 @@ class Station {
   /// Sets the limits and takes the baselines: what is charged already is not the program's. Called when the sandbox is prepared, and again
   /// where the request then has other limits.
   virtual core::Status begin(const CgroupLimits& limits) = 0;
+  /// Since begin(), exact to this moment for running threads too.
   virtual core::Result<std::uint64_t> cpu_ns() = 0;
   virtual core::Result<CgroupUsage> usage() = 0;
   /// Polled for oom_poll_events(): the kernel says that it met the memory limit. Drained by take_oom_event().

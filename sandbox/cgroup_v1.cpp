@@ -6,6 +6,7 @@
 
 #include "sandbox/cgroup.h"
 #include "sandbox/cgroup_freezer.h"
+#include "sandbox/cpu_account.h"
 #include "sandbox/kernel_file.h"
 
 namespace bailiff::sandbox {
@@ -59,6 +60,7 @@ class StationV1 final : public Station {
   }
 
   core::Result<std::uint64_t> cpu_ns() override {
+    settle_cpu_account(cpuacct_ + "/tasks");
     auto total = read_kernel_number(cpu_fd_.get());
     if (!total) return total;
     return *total - base_.cpu_ns;

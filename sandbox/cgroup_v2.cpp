@@ -5,6 +5,7 @@
 
 #include "sandbox/cgroup.h"
 #include "sandbox/cgroup_freezer.h"
+#include "sandbox/cpu_account.h"
 #include "sandbox/kernel_file.h"
 
 namespace bailiff::sandbox {
@@ -66,6 +67,7 @@ class StationV2 final : public Station {
   }
 
   core::Result<std::uint64_t> cpu_ns() override {
+    settle_cpu_account(group_ + "/cgroup.threads");
     const auto stat = read_kernel_file(cpu_fd_.get());
     if (!stat) return std::unexpected(stat.error());
     return keyed_number(*stat, "usage_usec") * 1000 - base_usage_.cpu_ns;

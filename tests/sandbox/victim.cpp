@@ -25,6 +25,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -52,6 +53,24 @@ double cpu_seconds(clockid_t clock) {
 void spin(clockid_t clock, double seconds) {
   const double end = cpu_seconds(clock) + seconds;
   while (cpu_seconds(clock) < end) {}
+}
+/// Spins for microseconds of CPU time; prints the process's CPU clock before and after, in nanoseconds, as the program itself sees it.
+int spin_and_tell(const Arguments& arguments) {
+  const double start = cpu_seconds(CLOCK_PROCESS_CPUTIME_ID);
+  spin(CLOCK_PROCESS_CPUTIME_ID, static_cast<double>(number(arguments)) / 1e6);
+  std::printf("%.0f %.0f\n", start * 1e9, cpu_seconds(CLOCK_PROCESS_CPUTIME_ID) * 1e9);
+  return 0;
+}
+/// The same work for the same argument: rounds of arithmetic over 256 KiB. 0 is forever.
+int compute(const Arguments& arguments) {
+  constexpr std::size_t kWords = 32 * 1024;
+  static std::uint64_t words[kWords];
+  const std::size_t rounds = number(arguments);
+  std::uint64_t state = 1;
+  for (std::size_t round = 0; rounds == 0 || round < rounds; ++round)
+    for (auto& word : words) word = state = (state ^ word) * 6364136223846793005U + 1442695040888963407U;
+  std::printf("%016llx\n", static_cast<unsigned long long>(state));
+  return 0;
 }
 [[noreturn]] void spin_forever() {
   while (true) asm volatile("");
@@ -323,6 +342,8 @@ const Victims kVictims = {
        spin(CLOCK_PROCESS_CPUTIME_ID, static_cast<double>(number(a)) / 1000);
        return 0;
      }},
+    {"spin_and_tell", spin_and_tell},
+    {"compute", compute},
     {"spin_forever", [](const Arguments&) -> int { spin_forever(); }},
     {"spin_blocking_signals",
      [](const Arguments&) -> int {
