@@ -60,6 +60,8 @@ class Station {
   virtual core::Status begin(const CgroupLimits& limits) = 0;
   /// Since begin(), exact to this moment for running threads too.
   virtual core::Result<std::uint64_t> cpu_ns() = 0;
+  /// SIGKILL to all that runs in the sandbox but its init, which is left to reap it and to end what was born meanwhile.
+  virtual void kill_programs(pid_t init) = 0;
   virtual core::Result<CgroupUsage> usage() = 0;
   /// Polled for oom_poll_events(): the kernel says that it met the memory limit. Drained by take_oom_event().
   [[nodiscard]] virtual int oom_fd() const = 0;

@@ -6,7 +6,7 @@
 
 #include "sandbox/cgroup.h"
 #include "sandbox/cgroup_freezer.h"
-#include "sandbox/cpu_account.h"
+#include "sandbox/cgroup_members.h"
 #include "sandbox/kernel_file.h"
 
 namespace bailiff::sandbox {
@@ -65,6 +65,8 @@ class StationV1 final : public Station {
     if (!total) return total;
     return *total - base_.cpu_ns;
   }
+
+  void kill_programs(pid_t init) override { kill_members(cpuacct_ + "/cgroup.procs", {init, spawner_}); }
 
   core::Result<CgroupUsage> usage() override {
     auto now = read_counters();

@@ -5,7 +5,7 @@
 
 #include "sandbox/cgroup.h"
 #include "sandbox/cgroup_freezer.h"
-#include "sandbox/cpu_account.h"
+#include "sandbox/cgroup_members.h"
 #include "sandbox/kernel_file.h"
 
 namespace bailiff::sandbox {
@@ -72,6 +72,8 @@ class StationV2 final : public Station {
     if (!stat) return std::unexpected(stat.error());
     return keyed_number(*stat, "usage_usec") * 1000 - base_usage_.cpu_ns;
   }
+
+  void kill_programs(pid_t init) override { kill_members(group_ + "/cgroup.procs", {init}); }
 
   core::Result<CgroupUsage> usage() override {
     auto now = read_counters();

@@ -26,6 +26,8 @@ using std::chrono::nanoseconds;
 
 // From "go" to the program's exec: unpacking of files included. A set-up that takes longer has failed.
 constexpr std::chrono::seconds kSetUpTime(30);
+// From the death of the last program to init's report of it.
+constexpr std::chrono::seconds kReportTime(2);
 // The smallest pause between two looks at the CPU counter: what a limit may be overrun by at the most.
 constexpr nanoseconds kCpuCheck = std::chrono::microseconds(300);
 // How often, and after what pause, a kill is looked for after the kernel told of a met memory limit.
@@ -55,7 +57,7 @@ class Supervision {
       if (auto turned = turn(); !turned) return std::unexpected(turned.error());
     take_program_reports();
     // After an end of its own nothing but init is alive, and init's exit is neither waited for nor the program's cost.
-    if (!ended_ && !stall_.kill_and_reap()) return core::error(core::ErrorKind::internal, "the sandbox does not die");
+    if (!ended_ && !end_program()) return core::error(core::ErrorKind::internal, "the sandbox does not die");
     if (auto ended = beside_.end(); !ended) return std::unexpected(ended.error());
     if (wall_ == nanoseconds::zero()) wall_ = (paused_ ? paused_at_ : Clock::now()) - executing_at_;
     if (paused_) paused_time_ += Clock::now() - paused_at_;
@@ -114,6 +116,14 @@ class Supervision {
   void end(bool& why) {
     why = true;
     killed_ = true;
+  }
+
+  /// The program dies first, at once, and init reports that as it reports any end: so init's own death is on nobody's account. Where that
+  /// does not work, init dies and takes the rest along.
+  bool end_program() {
+    station_.kill_programs(sandbox_.init);
+    if (station_.release() && wait_readable(sandbox_.control.get(), kReportTime)) on_end();
+    return ended_ || stall_.kill_and_reap();
   }
 
   void fail(std::string what, int error_number = 0) {
@@ -193,7 +203,7 @@ class Supervision {
     setup_cpu_ns_ += report.cpu_ns;
     ended_ = true;
     // Before it executes, the program's process is ours: its death is a report or a fault.
-    if (executing_ || exec_error_ != 0 || no_space_) return;
+    if (executing_ || exec_error_ != 0 || no_space_ || killed_) return;
     if (station_.take_oom_event()) return end(oom_);
     fail("the program's process died before it executed");
   }
