@@ -26,10 +26,11 @@ void refuse(const core::Fd& answer, const core::Error& error) {
 
 }  // namespace
 
-void Beside::serve(Message& message) {
+void Beside::serve(Message& message, bool paused) {
   if (message.fds.size() != 1 || !is_message_socket(message.fds.front())) return;
   auto answer = std::move(message.fds.front());
-  if (message.bytes.front() == kExecMessage) exec(message.bytes, std::move(answer));
+  if (message.bytes.front() == kExecMessage && paused) refuse(answer, {core::ErrorKind::conflict, "the program is paused", 0});
+  else if (message.bytes.front() == kExecMessage) exec(message.bytes, std::move(answer));
   else if (message.bytes.front() == kInspectMessage) inspect(std::move(answer));
 }
 

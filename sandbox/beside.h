@@ -9,8 +9,9 @@ namespace bailiff::sandbox {
 class Beside {
  public:
   explicit Beside(ExecSite site) : site_(std::move(site)) {}
-  /// Serves a message of exec_message.h in a child of its own; anything else is ignored. Returns at once.
-  void serve(Message& message);
+  /// Serves a message of exec_message.h in a child of its own; anything else is ignored. Returns at once. `paused`: the sandbox is frozen,
+  /// and so would be whoever joins it.
+  void serve(Message& message, bool paused);
   /// Ends what it serves and waits. Nothing of it is alive in the sandbox afterwards.
   core::Status end();
 

@@ -145,7 +145,7 @@ class Supervision {
       case kCancelMessage: return end(cancelled_);
       case kPauseMessage: return pause();
       case kResumeMessage: return resume();
-      default: return beside_.serve(*message);
+      default: return beside_.serve(*message, paused_);
     }
   }
 

@@ -1,5 +1,6 @@
 // A command beside a running program: it shares all that contains the program, ends with it, and its way in gives nothing away.
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -10,7 +11,7 @@
 #include <sstream>
 #include <thread>
 
-#include "tests/sandbox/running_step.h"
+#include "tests/sandbox/beside_step.h"
 
 namespace bailiff::sandbox::testing {
 namespace {
@@ -52,7 +53,7 @@ pid_t host_pid_of(Slot& slot, const std::string& name) {
 }
 
 TEST_F(SandboxTest, ExecSharesAllThatContainsTheProgram) {
-  RunningStep step(slot(0), shell_step(victim({}), std::string("/work/victim facts; ") + kWait), "ready");
+  BesideStep step(slot(0), shell_step(victim({}), std::string("/work/victim facts; ") + kWait), "ready");
   const auto beside = run_beside(slot(0), victim_beside({"facts"}));
   EXPECT_EQ(beside.exit_code(), 0);
   EXPECT_EQ(shared_facts(beside.out), shared_facts(step.out()));
@@ -65,7 +66,7 @@ TEST_F(SandboxTest, ExecSharesAllThatContainsTheProgram) {
 }
 
 TEST_F(SandboxTest, ExecIsInTheGroupsOfTheProgram) {
-  RunningStep step(slot(0), shell_step(victim({}), kWait), "ready");
+  BesideStep step(slot(0), shell_step(victim({}), kWait), "ready");
   auto session = start_beside(slot(0), victim_beside({"hide_behind_a_name"}));
   ASSERT_TRUE(session) << session.error().what;
   const auto seen = inspect(slot(0));
@@ -78,7 +79,7 @@ TEST_F(SandboxTest, ExecIsInTheGroupsOfTheProgram) {
 }
 
 TEST_F(SandboxTest, ExecHasNothingElseOpenAndForbiddenCallsFail) {
-  RunningStep step(slot(0), shell_step(victim({}), kWait), "ready");
+  BesideStep step(slot(0), shell_step(victim({}), kWait), "ready");
   for (const bool terminal : {false, true}) {
     auto request = victim_beside({"list_fds"});
     request.terminal = terminal;
@@ -94,7 +95,7 @@ TEST_F(SandboxTest, ExecHasNothingElseOpenAndForbiddenCallsFail) {
 }
 
 TEST_F(SandboxTest, ExecThroughPipes) {
-  RunningStep step(slot(0), shell_step(victim({}), kWait), "ready");
+  BesideStep step(slot(0), shell_step(victim({}), kWait), "ready");
   const std::string large(300'000, 'x');
   EXPECT_EQ(run_beside(slot(0), shell_beside("wc -c"), large).out, "300000\n");
   const std::string bytes("in\0put\xff", 7);
@@ -106,7 +107,7 @@ TEST_F(SandboxTest, ExecThroughPipes) {
 }
 
 TEST_F(SandboxTest, ExecOnATerminal) {
-  RunningStep step(slot(0), shell_step(victim({}), kWait), "ready");
+  BesideStep step(slot(0), shell_step(victim({}), kWait), "ready");
   auto request = victim_beside({"terminal"});
   request.terminal = true;
   request.rows = 33;
@@ -136,7 +137,7 @@ TEST_F(SandboxTest, ExecOnATerminal) {
 }
 
 TEST_F(SandboxTest, ExecEndsWithTheProgram) {
-  RunningStep step(slot(0), shell_step(victim({}), "echo ready; while [ ! -e /tmp/stop ]; do sleep 0.01; done"), "ready");
+  BesideStep step(slot(0), shell_step(victim({}), "echo ready; while [ ! -e /tmp/stop ]; do sleep 0.01; done"), "ready");
   auto stubborn = shell_beside("trap '' HUP TERM INT; echo here; (sleep 1000 &) ; while :; do sleep 1000; done");
   for (const bool terminal : {false, true}) {
     stubborn.terminal = terminal;
@@ -153,7 +154,7 @@ TEST_F(SandboxTest, ExecEndsWithTheProgram) {
 }
 
 TEST_F(SandboxTest, ExecEndsWhenItsCallerHangsUp) {
-  RunningStep step(slot(0), shell_step(victim({}), kWait), "ready");
+  BesideStep step(slot(0), shell_step(victim({}), kWait), "ready");
   auto session = start_beside(slot(0), victim_beside({"hide_behind_a_name"}));
   ASSERT_TRUE(session) << session.error().what;
   ASSERT_TRUE(eventually([] { return host_pid_of(slot(0), "a\n\x1b[2J\xff)") > 0; }));
@@ -163,7 +164,7 @@ TEST_F(SandboxTest, ExecEndsWhenItsCallerHangsUp) {
 }
 
 TEST_F(SandboxTest, CancelWhileExecIsOpenAndNobodyReadsIt) {
-  RunningStep step(slot(0), shell_step(victim({}), kWait), "ready");
+  BesideStep step(slot(0), shell_step(victim({}), kWait), "ready");
   std::vector<core::Result<ExecSession>> sessions;
   for (int i = 0; i < 3; ++i) sessions.push_back(start_beside(slot(0), victim_beside({"write_forever"})));
   for (const auto& session : sessions) ASSERT_TRUE(session) << session.error().what;
@@ -175,7 +176,7 @@ TEST_F(SandboxTest, CancelWhileExecIsOpenAndNobodyReadsIt) {
 
 TEST_F(SandboxTest, WhatExecUsesIsTheSteps) {
   {
-    RunningStep step(slot(0), shell_step(victim({}), kWait), "ready");
+    BesideStep step(slot(0), shell_step(victim({}), kWait), "ready");
     EXPECT_EQ(run_beside(slot(0), victim_beside({"spin", "300"})).exit_code(), 0);
     const auto report = step.cancel();
     ASSERT_TRUE(report);
@@ -183,14 +184,14 @@ TEST_F(SandboxTest, WhatExecUsesIsTheSteps) {
     EXPECT_LT(report->outcome.usage.cpu_us, 600'000U);
   }
   {
-    RunningStep step(slot(0), shell_step(victim({}), kWait), "ready");
+    BesideStep step(slot(0), shell_step(victim({}), kWait), "ready");
     EXPECT_EQ(run_beside(slot(0), victim_beside({"spin_forever"})).end->signal, SIGKILL);
     const auto report = step.finish();
     ASSERT_TRUE(report);
     EXPECT_EQ(report->outcome.verdict, Verdict::time_limit_exceeded);
   }
   {
-    RunningStep step(slot(0), shell_step(victim({}), kWait), "ready");
+    BesideStep step(slot(0), shell_step(victim({}), kWait), "ready");
     EXPECT_EQ(run_beside(slot(0), victim_beside({"allocate", "200"})).end->signal, SIGKILL);
     const auto report = step.finish();
     ASSERT_TRUE(report);
@@ -203,7 +204,7 @@ TEST_F(SandboxTest, ExecIsRefusedWhereItCannotBe) {
   ASSERT_FALSE(idle);
   EXPECT_EQ(idle.error().kind, ErrorKind::conflict) << idle.error().what;
   {
-    RunningStep step(slot(0), shell_step(victim({}), kWait), "ready");
+    BesideStep step(slot(0), shell_step(victim({}), kWait), "ready");
     for (const char* missing : {"/no/such", "no-such-command", "/etc/passwd", "/tmp"}) {
       auto request = shell_beside("");
       request.argv = {missing};
@@ -230,17 +231,41 @@ TEST_F(SandboxTest, ExecIsRefusedWhereItCannotBe) {
   }
   auto alone = shell_step(victim({}), kWait);
   alone.limits.processes = 1;
-  RunningStep step(slot(0), std::move(alone), "ready");
+  BesideStep step(slot(0), std::move(alone), "ready");
   const auto refused = start_beside(slot(0), victim_beside({"exit", "0"}));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().kind, ErrorKind::unavailable) << refused.error().what;
+}
+
+TEST_F(SandboxTest, ExecStandsStillWithThePausedProgram) {
+  BesideStep step(slot(0), shell_step(victim({}), kWait), "ready");
+  auto session = start_beside(slot(0), shell_beside("while read line; do echo $line; done"));
+  ASSERT_TRUE(session) << session.error().what;
+  const auto answer_in = [&](int at_most_ms) {
+    EXPECT_EQ(write(session->input.get(), "x\n", 2), 2);
+    pollfd entry{session->output.get(), POLLIN, 0};
+    char bytes[16];
+    return poll(&entry, 1, at_most_ms) == 1 && read(session->output.get(), bytes, sizeof bytes) > 0;
+  };
+  EXPECT_TRUE(answer_in(60'000));
+  ASSERT_TRUE(slot(0).pause());
+  const auto refused = start_beside(slot(0), victim_beside({"exit", "0"}));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, ErrorKind::conflict) << refused.error().what;
+  EXPECT_TRUE(inspect(slot(0)));
+  EXPECT_FALSE(answer_in(50));
+  ASSERT_TRUE(slot(0).resume());
+  EXPECT_TRUE(answer_in(60'000));
+  ASSERT_TRUE(slot(0).pause());
+  EXPECT_EQ(step.cancel()->outcome.verdict, Verdict::cancelled);
+  EXPECT_EQ(collect(std::move(*session)).end->signal, SIGKILL);
 }
 
 TEST_F(SandboxTest, TheWayInGivesNothingAway) {
   auto request = victim({"ambush"});
   request.limits.cpu_time_us = 60'000'000;
   request.limits.wall_time_us = 120'000'000;
-  RunningStep step(slot(0), std::move(request), "ready");
+  BesideStep step(slot(0), std::move(request), "ready");
   for (int i = 0; i < 80; ++i) {
     auto one = victim_beside({"exit", "7"});
     one.terminal = i % 4 == 3;
@@ -259,7 +284,7 @@ TEST_F(SandboxTest, TheWayInGivesNothingAway) {
 TEST_F(SandboxTest, ExecDiesWithItsSlot) {
   pid_t beside = -1;
   {
-    RunningStep step(slot(0), shell_step(victim({}), kWait), "ready");
+    BesideStep step(slot(0), shell_step(victim({}), kWait), "ready");
     auto session = start_beside(slot(0), victim_beside({"hide_behind_a_name"}));
     ASSERT_TRUE(session) << session.error().what;
     ASSERT_TRUE(eventually([&] { return (beside = host_pid_of(slot(0), "a\n\x1b[2J\xff)")) > 0; }));

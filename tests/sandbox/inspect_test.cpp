@@ -5,7 +5,7 @@
 #include <map>
 
 #include "sandbox/exec_message.h"
-#include "tests/sandbox/running_step.h"
+#include "tests/sandbox/beside_step.h"
 
 namespace bailiff::sandbox::testing {
 namespace {
@@ -17,7 +17,7 @@ std::uint64_t inode_of(const std::string& path) {
 }
 
 TEST_F(SandboxTest, InspectTellsOfNamespaces) {
-  RunningStep step(slot(0), victim({"hide_behind_a_name"}), "ready");
+  BesideStep step(slot(0), victim({"hide_behind_a_name"}), "ready");
   const auto seen = inspect(slot(0));
   ASSERT_TRUE(seen) << seen.error().what;
   std::map<std::string, Inspection::Namespace> by_type;
@@ -40,7 +40,7 @@ TEST_F(SandboxTest, InspectTellsOfGroupsAndProcesses) {
   const auto idle = inspect(slot(1));
   ASSERT_FALSE(idle);
   EXPECT_EQ(idle.error().kind, core::ErrorKind::conflict) << idle.error().what;
-  RunningStep step(slot(1), victim({"hide_behind_a_name"}), "ready");
+  BesideStep step(slot(1), victim({"hide_behind_a_name"}), "ready");
   const auto seen = inspect(slot(1));
   ASSERT_TRUE(seen) << seen.error().what;
   int ours = 0;
@@ -59,7 +59,7 @@ TEST_F(SandboxTest, InspectTellsOfGroupsAndProcesses) {
 
 TEST_F(SandboxTest, ManyLooksDoNotDisturbTheStep) {
   auto request = victim({"spin", "500"});
-  RunningStep step(slot(0), std::move(request));
+  BesideStep step(slot(0), std::move(request));
   int looks = 0;
   while (inspect(slot(0))) ++looks;
   EXPECT_GT(looks, 3);

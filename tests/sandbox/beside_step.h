@@ -8,13 +8,13 @@
 
 namespace bailiff::sandbox::testing {
 
-class RunningStep {
+class BesideStep {
  public:
   /// Starts it in the slot; with `until`, waits until it has printed that.
-  RunningStep(Slot& slot, StepRequest request, const std::string& until = "");
-  RunningStep(const RunningStep&) = delete;
+  BesideStep(Slot& slot, StepRequest request, const std::string& until = "");
+  BesideStep(const BesideStep&) = delete;
   /// Cancels it where nobody took its report.
-  ~RunningStep();
+  ~BesideStep();
   [[nodiscard]] std::string out() const;
   core::Result<StepReport> finish();
   core::Result<StepReport> cancel();

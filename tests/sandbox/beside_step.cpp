@@ -1,4 +1,4 @@
-#include "tests/sandbox/running_step.h"
+#include "tests/sandbox/beside_step.h"
 
 #include <poll.h>
 #include <unistd.h>
@@ -27,7 +27,7 @@ bool answered(const core::Fd& fd) {
 
 }  // namespace
 
-RunningStep::RunningStep(Slot& slot, StepRequest request, const std::string& until) : slot_(slot), request_(std::move(request)) {
+BesideStep::BesideStep(Slot& slot, StepRequest request, const std::string& until) : slot_(slot), request_(std::move(request)) {
   request_.stdout_fd = std::move(*output_memfd());
   request_.stderr_fd = std::move(*output_memfd());
   const auto started = slot_.start(request_);
@@ -36,18 +36,18 @@ RunningStep::RunningStep(Slot& slot, StepRequest request, const std::string& unt
   EXPECT_TRUE(out().contains(until));
 }
 
-RunningStep::~RunningStep() {
+BesideStep::~BesideStep() {
   if (running_) (void)cancel();
 }
 
-std::string RunningStep::out() const { return read_all(request_.stdout_fd.get()).value_or(""); }
+std::string BesideStep::out() const { return read_all(request_.stdout_fd.get()).value_or(""); }
 
-core::Result<StepReport> RunningStep::finish() {
+core::Result<StepReport> BesideStep::finish() {
   running_ = false;
   return slot_.finish();
 }
 
-core::Result<StepReport> RunningStep::cancel() {
+core::Result<StepReport> BesideStep::cancel() {
   EXPECT_TRUE(slot_.cancel());
   return finish();
 }
