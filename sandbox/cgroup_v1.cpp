@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::uint64_t kPeriodUs = 20'000;           // short, so that a throttled burst waits little
 constexpr std::uint64_t kMinQuotaUs = 1'000;          // the kernel's own minimum
+constexpr std::uint64_t kSocketBytes = 64 << 20;     // of network sockets; beyond it they are charged as other memory is
 constexpr std::uint64_t kKeepCacheBytes = 4 << 20;    // page cache of earlier steps that may stay charged
 
 class StationV1 final : public Station {
@@ -155,6 +156,8 @@ class StationV1 final : public Station {
     }
     oom_fd_ = core::Fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!oom_fd_.valid()) return core::errno_error("eventfd");
+    // Buffers of network sockets are counted only where they have a limit, and apart from other memory.
+    if (auto set = write_kernel_file(memory_ + "/memory.kmem.tcp.limit_in_bytes", std::to_string(kSocketBytes)); !set) return set;
     return write_kernel_file(memory_ + "/cgroup.event_control",
                              std::to_string(oom_fd_.get()) + " " + std::to_string(oom_control_fd_.get()));
   }

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/openat2.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -24,6 +23,7 @@ namespace {
 
 constexpr std::chrono::seconds kCollectTime(30);
 constexpr std::size_t kMaxEntries = 200'000;
+constexpr std::size_t kMaxPathBytes = 32 << 20;  // of all that is looked at: long paths are no way around the limit on content
 constexpr int kComplete = 0, kTruncated = 1;
 
 class Collector {
@@ -46,7 +46,7 @@ class Collector {
  private:
   core::Fd open_inside(const std::string& path, std::uint64_t flags) const {
     open_how how{};
-    how.flags = flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+    how.flags = flags | O_CLOEXEC | O_NOFOLLOW | ((flags & O_PATH) != 0 ? 0 : O_NONBLOCK | O_NOCTTY);
     how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
     return core::Fd(static_cast<int>(syscall(SYS_openat2, root_, path.empty() ? "." : path.c_str(), &how, sizeof how)));
   }
@@ -74,8 +74,10 @@ class Collector {
   }
 
   void visit(const std::string& path, std::vector<std::string>& directories) {
+    path_bytes_ += path.size();
     struct stat info{};
-    if (!is_safe_relative_path(path) || fstatat(root_, path.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+    const core::Fd entry = is_safe_relative_path(path) && path_bytes_ <= kMaxPathBytes ? open_inside(path, O_PATH) : core::Fd();
+    if (!entry.valid() || fstat(entry.get(), &info) != 0) {
       truncated_ = true;
       return;
     }
@@ -84,16 +86,16 @@ class Collector {
     if (!wanted) return;
     if (S_ISDIR(info.st_mode)) add({EntryKind::directory, info.st_mode & 0777, path, ""});
     if (S_ISREG(info.st_mode)) add_file(path);
-    if (S_ISLNK(info.st_mode)) add_symlink(path);
+    if (S_ISLNK(info.st_mode)) add_symlink(path, entry);
   }
 
   void add(const TreeEntry& entry) {
     if (!writer_.add(entry)) truncated_ = true;
   }
 
-  void add_symlink(const std::string& path) {
+  void add_symlink(const std::string& path, const core::Fd& link) {
     char target[4096];
-    const ssize_t n = readlinkat(root_, path.c_str(), target, sizeof target);
+    const ssize_t n = readlinkat(link.get(), "", target, sizeof target);
     if (n > 0) add({EntryKind::symlink, 0777, path, std::string_view(target, static_cast<std::size_t>(n))});
   }
 
@@ -101,30 +103,24 @@ class Collector {
     const core::Fd file = open_inside(path, O_RDONLY);
     struct stat info{};
     // It may have been swapped since it was looked at; only what is open now counts.
-    if (!file.valid() || fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
+    if (!file.valid() || fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode) || static_cast<std::uint64_t>(info.st_size) > left_) {
       truncated_ = true;
       return;
     }
-    const auto size = static_cast<std::uint64_t>(info.st_size);
-    if (size > left_) {
+    // Read, not mapped: a page of a hole that is mapped takes room, and where there is none left in the workspace that is a SIGBUS.
+    const auto data = read_all(file.get());
+    if (!data || data->size() > left_) {
       truncated_ = true;
       return;
     }
-    left_ -= size;
-    if (size == 0) return add({EntryKind::file, info.st_mode & 0777, path, ""});
-    void* map = mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
-    if (map == MAP_FAILED) {
-      truncated_ = true;
-      return;
-    }
-    add({EntryKind::file, info.st_mode & 0777, path, {static_cast<const char*>(map), size}});
-    munmap(map, size);
+    left_ -= data->size();
+    add({EntryKind::file, info.st_mode & 0777, path, *data});
   }
 
   int root_;
   const std::vector<std::string>& globs_;
   std::uint64_t left_;
-  std::size_t entries_ = 0;
+  std::size_t entries_ = 0, path_bytes_ = 0;
   TreeWriter writer_;
   bool truncated_ = false;
 };

@@ -56,8 +56,7 @@ class Command {
     expect(setsid() >= 0);
     expect(dup2(streams_.in.get(), 0) == 0 && dup2(streams_.out.get(), 1) == 1 && dup2(streams_.err.get(), 2) == 2);
     if (streams_.terminal) expect(ioctl(0, TIOCSCTTY, 0) == 0);
-    for (const auto& limits : {fixed_rlimits(), step_rlimits(site_.limits)})
-      if (const int fault = set_rlimits(limits); fault != 0) stop(fault);
+    if (const int fault = set_rlimits(step_rlimits(site_.limits)); fault != 0) stop(fault);
     expect(chdir("/work") == 0);
     const CommandLine command(request_.argv, request_.env);
     expect(close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) == 0);
@@ -140,6 +139,7 @@ class Entrant {
     expect(setgroups(0, nullptr) == 0 && setresgid(0, 0, 0) == 0 && setresuid(0, 0, 0) == 0, "ids");
     for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; ++capability)
       expect(prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0, "capabilities");
+    if (const int fault = set_rlimits(fixed_rlimits()); fault != 0) fail("rlimits", fault);  // the filter keeps some as they are
     if (const int fault = take_program_ids(); fault != 0) fail("ids of the program", fault);
     umask(022);
     expect(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no_new_privs");

@@ -166,9 +166,6 @@ core::Status build_image_root(const Image& image, const std::string& directory) 
   if (auto made = make_devices(directory + "/dev"); !made) return made;
   for (const char* mount_point : {"/proc", "/work", "/tmp"})
     if (auto made = make_directory(directory + mount_point, 0755); !made) return made;
-  // Shown in place of what /proc would tell of the host: nothing, and a boot id of nobody's.
-  if (auto written = write_file(directory + "/dev/.empty", ""); !written) return written;
-  if (auto written = write_file(directory + "/dev/.boot_id", "00000000-0000-4000-8000-000000000000\n"); !written) return written;
   constexpr unsigned long kFlags = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID;
   if (mount(nullptr, directory.c_str(), nullptr, kFlags, nullptr) != 0) return core::errno_error("remount read-only");
   return {};

@@ -32,7 +32,6 @@ constexpr std::array kStepNames = {"none",
                                    "death signal",
                                    "capabilities",
                                    "mount /proc",
-                                   "mask /proc",
                                    "mount /work",
                                    "mount /tmp",
                                    "mount /dev/shm",
@@ -51,19 +50,8 @@ constexpr std::array kStepNames = {"none",
                                    "rlimits",
                                    "working directory"};
 
-// Files of /proc that tell of the host. Shown empty; what a kernel does not have is not there to be shown.
-constexpr std::array kMaskedFiles = {"/proc/cmdline",
-                                     "/proc/kallsyms",
-                                     "/proc/kcore",
-                                     "/proc/keys",
-                                     "/proc/key-users",
-                                     "/proc/kmsg",
-                                     "/proc/modules",
-                                     "/proc/timer_list",
-                                     "/proc/sysrq-trigger",
-                                     "/proc/partitions",
-                                     "/proc/sys/kernel/core_pattern"};
-constexpr const char* kBootId = "/proc/sys/kernel/random/boot_id";
+// Processes only, and of these only those that the program could trace: no file that tells of the host or sets anything of it.
+constexpr const char* kProcOptions = "subset=pid,hidepid=invisible";
 
 constexpr std::uint64_t kSecondNs = 1'000'000'000;
 constexpr unsigned long kTmpfsFlags = MS_NOSUID | MS_NODEV;
@@ -144,9 +132,7 @@ class Init {
 
   void mount_private() {
     constexpr unsigned long kProcFlags = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY;
-    expect(mount("proc", "/proc", "proc", kProcFlags, nullptr) == 0, InitStep::proc);
-    for (const char* file : kMaskedFiles) bind_over("/dev/.empty", file);
-    bind_over("/dev/.boot_id", kBootId);
+    expect(mount("proc", "/proc", "proc", kProcFlags, kProcOptions) == 0, InitStep::proc);
     const std::string id = std::to_string(kProgramId);
     const std::string work = tmpfs_options(config_.limits, ",mode=0755,uid=" + id + ",gid=" + id);
     expect(mount("tmpfs", "/work", "tmpfs", kTmpfsFlags, work.c_str()) == 0, InitStep::work);
@@ -155,10 +141,6 @@ class Init {
     expect(mount("tmpfs", "/dev/shm", "tmpfs", kTmpfsFlags | MS_NOEXEC, options.c_str()) == 0, InitStep::shm);
     expect(mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,max=64") == 0,
            InitStep::devpts);
-  }
-
-  void bind_over(const char* source, const char* target) {
-    if (mount(source, target, nullptr, MS_BIND, nullptr) != 0 && errno != ENOENT) fail(InitStep::masks, errno);
   }
 
   void set_up_network_and_names() {

@@ -25,7 +25,6 @@ enum class InitStep : std::uint32_t {
   death_signal,
   capabilities,
   proc,
-  masks,
   work,
   tmp,
   shm,

@@ -103,8 +103,9 @@ class Program {
 }  // namespace
 
 RlimitList fixed_rlimits() {
+  constexpr std::uint64_t kNoCore = 1;  // less than any core; 0 would still run the host's handler where core_pattern is a pipe
   constexpr std::uint64_t kLockedBytes = 8 << 20, kPendingSignals = 1024, kMessageQueueBytes = 819'200;
-  return {{RLIMIT_CORE, 0},
+  return {{RLIMIT_CORE, kNoCore},
           {RLIMIT_MEMLOCK, kLockedBytes},
           {RLIMIT_SIGPENDING, kPendingSignals},
           {RLIMIT_MSGQUEUE, kMessageQueueBytes},

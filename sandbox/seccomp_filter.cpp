@@ -1,11 +1,14 @@
 #include "sandbox/seccomp_filter.h"
 
+#include <linux/netlink.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -187,7 +190,6 @@ constexpr const char* kAllowed[] = {
     "gettid",
     "getuid",
     "ioprio_get",
-    "ioprio_set",
     "kill",
     "pause",
     "pidfd_open",
@@ -342,6 +344,7 @@ constexpr const char* kRefused[] = {
     "io_uring_enter",
     "io_uring_register",
     "io_uring_setup",
+    "ioprio_set",
     "kcmp",
     "kexec_file_load",
     "kexec_load",
@@ -402,14 +405,19 @@ int add_conditional_rules(const Context& filter) {
   };
   // clone without any namespace flag. clone3 hides its flags in memory, so it is not there and libc falls back to clone.
   rule(SCMP_ACT_ALLOW, SCMP_SYS(clone), SCMP_A0_64(SCMP_CMP_MASKED_EQ, kNamespaceFlags, 0));
-  for (const int family : {AF_UNIX, AF_INET, AF_INET6}) {
-    rule(SCMP_ACT_ALLOW, SCMP_SYS(socket), SCMP_A0_32(SCMP_CMP_EQ, static_cast<std::uint32_t>(family)));
-    rule(SCMP_ACT_ALLOW, SCMP_SYS(socketpair), SCMP_A0_32(SCMP_CMP_EQ, static_cast<std::uint32_t>(family)));
-  }
-  // Netlink route sockets, for getifaddrs(); they see only the sandbox's own loopback.
-  const int status =
-      seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, SCMP_A0_32(SCMP_CMP_EQ, AF_NETLINK), SCMP_A2_32(SCMP_CMP_EQ, 0));
-  if (status != 0) failed = status;
+  for (const int call : {SCMP_SYS(socket), SCMP_SYS(socketpair)}) rule(SCMP_ACT_ALLOW, call, SCMP_A0_32(SCMP_CMP_EQ, AF_UNIX));
+  // Streams over TCP and datagrams over UDP; for any other protocol the kernel would look for a module. AF_INET and AF_INET6 differ in one
+  // bit, and so do the two types of netlink sockets, which getifaddrs() needs; they see only the sandbox's own loopback.
+  static_assert((AF_INET | 8) == AF_INET6 && (SOCK_DGRAM | 1) == SOCK_RAW);
+  constexpr std::uint32_t kTypeMask = 0xf;  // the rest are SOCK_NONBLOCK and SOCK_CLOEXEC
+  const auto socket_rule = [&](scmp_arg_cmp family, scmp_arg_cmp type, int protocol) {
+    const int status = seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(socket), 3, family, type, SCMP_A2_32(SCMP_CMP_EQ, protocol));
+    if (status != 0) failed = status;
+  };
+  for (const auto& [type, own_protocol] : {std::pair{SOCK_STREAM, IPPROTO_TCP}, {SOCK_DGRAM, IPPROTO_UDP}})
+    for (const int protocol : {0, static_cast<int>(own_protocol)})
+      socket_rule(SCMP_A0_64(SCMP_CMP_MASKED_EQ, ~8ULL, AF_INET), SCMP_A1_64(SCMP_CMP_MASKED_EQ, kTypeMask, type), protocol);
+  socket_rule(SCMP_A0_32(SCMP_CMP_EQ, AF_NETLINK), SCMP_A1_64(SCMP_CMP_MASKED_EQ, kTypeMask & ~1U, SOCK_DGRAM), NETLINK_ROUTE);
   // Reading the personality and setting the plain one; any other (ADDR_NO_RANDOMIZE, READ_IMPLIES_EXEC) weakens the process.
   rule(SCMP_ACT_ALLOW, SCMP_SYS(personality), SCMP_A0_32(SCMP_CMP_EQ, 0xffffffffU));
   rule(SCMP_ACT_ALLOW, SCMP_SYS(personality), SCMP_A0_32(SCMP_CMP_EQ, PER_LINUX));
@@ -446,16 +454,35 @@ core::Result<BpfProgram> compile_allow_list() {
   return export_program(filter);
 }
 
-/// ioctls that push input into a terminal. A list of its own, for "all but these" cannot be said in the allow-list safely: the kernel looks
-/// at the low 32 bits of the command only, and so must the comparison.
-core::Result<BpfProgram> compile_ioctl_list() {
-  constexpr std::uint32_t kTiocLinux = 0x541C;
+/// Arguments that are not for programs. A list of its own, for "all but these" cannot be said in the allow-list safely: the kernel looks at
+/// the low 32 bits of most of them only, and so must the comparison.
+core::Result<BpfProgram> compile_exceptions() {
+  struct Exception {
+    int call;
+    std::vector<scmp_arg_cmp> arguments;  // a call with all of them …
+    std::uint32_t error;  // … fails so; 0: does nothing, successfully
+  };
+  constexpr std::uint32_t kLow = 0xffffffffU, kTiocLinux = 0x541C, kSchedCore = 62;
+  const std::vector<Exception> exceptions = {
+      // Input pushed into a terminal.
+      {SCMP_SYS(ioctl), {SCMP_A1_64(SCMP_CMP_MASKED_EQ, kLow, TIOCSTI)}, EPERM},
+      {SCMP_SYS(ioctl), {SCMP_A1_64(SCMP_CMP_MASKED_EQ, kLow, kTiocLinux)}, EPERM},
+      // Core scheduling: idle time forced upon whoever shares the core.
+      {SCMP_SYS(prctl), {SCMP_A0_64(SCMP_CMP_MASKED_EQ, kLow, kSchedCore)}, EPERM},
+      // The host's reserve of huge pages, which is nobody's memory to the memory group.
+      {SCMP_SYS(mmap), {SCMP_A3_64(SCMP_CMP_MASKED_EQ, MAP_HUGETLB, MAP_HUGETLB)}, ENOMEM},
+      {SCMP_SYS(memfd_create), {SCMP_A1_64(SCMP_CMP_MASKED_EQ, MFD_HUGETLB, MFD_HUGETLB)}, ENOMEM},
+      // Where core_pattern is a pipe, only a limit of exactly 1 keeps the host's handler from being run for a crash in here. Programs
+      // switch dumps off as a matter of course, so they are told that it is done.
+      {SCMP_SYS(setrlimit), {SCMP_A0_64(SCMP_CMP_MASKED_EQ, kLow, RLIMIT_CORE)}, 0},
+      {SCMP_SYS(prlimit64), {SCMP_A1_64(SCMP_CMP_MASKED_EQ, kLow, RLIMIT_CORE), SCMP_A2_64(SCMP_CMP_NE, 0)}, 0},
+  };
   const Context filter(seccomp_init(SCMP_ACT_ALLOW), &seccomp_release);
   if (!filter) return core::error(core::ErrorKind::internal, "seccomp_init");
-  for (const std::uint32_t command : {static_cast<std::uint32_t>(TIOCSTI), kTiocLinux}) {
+  for (const auto& [call, arguments, error] : exceptions) {
     const int status =
-        seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1, SCMP_A1_64(SCMP_CMP_MASKED_EQ, 0xffffffffU, command));
-    if (status != 0) return failed("ioctl", status);
+        seccomp_rule_add_array(filter.get(), SCMP_ACT_ERRNO(error), call, static_cast<unsigned>(arguments.size()), arguments.data());
+    if (status != 0) return failed("exceptions", status);
   }
   return export_program(filter);
 }
@@ -464,7 +491,7 @@ core::Result<BpfProgram> compile_ioctl_list() {
 
 core::Result<std::vector<BpfProgram>> compile_seccomp_lists() {
   std::vector<BpfProgram> lists;
-  for (auto* compile : {&compile_allow_list, &compile_ioctl_list}) {
+  for (auto* compile : {&compile_allow_list, &compile_exceptions}) {
     auto program = compile();
     if (!program) return std::unexpected(program.error());
     lists.push_back(std::move(*program));

@@ -82,6 +82,8 @@ core::Status Stall::make_ends() {
     *ours = core::Fd(ends[0]);
     *theirs = core::Fd(ends[1]);
     if (fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0) return core::errno_error("fcntl");
+    // The program's own, so that it can open /dev/stdout and /dev/stderr.
+    if (fchown(ends[1], id_base_ + 1, id_base_ + 1) != 0) return core::errno_error("fchown");
   }
   sandbox_.timer = core::Fd(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!sandbox_.timer.valid()) return core::errno_error("timerfd_create");

@@ -3,12 +3,14 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <sstream>
 #include <thread>
 
 #include "sandbox/cgroup.h"
@@ -27,13 +29,6 @@ struct Shared {
 };
 std::unique_ptr<Shared> shared;
 std::vector<fs::path> subtrees;  // the launcher's, one in each hierarchy
-
-std::string text_of(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-fs::path own_directory() { return fs::read_symlink("/proc/self/exe").parent_path(); }
 
 std::size_t count_cgroups(const std::string& parent) {
   std::size_t count = 0;
@@ -73,6 +68,13 @@ pid_t find_victim(pid_t root) {
 
 }  // namespace
 
+std::string text_of(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+std::string own_directory() { return fs::read_symlink("/proc/self/exe").parent_path().string(); }
+
 std::int64_t Ran::evidence(const std::string& name) const {
   for (const auto& [key, value] : outcome().evidence)
     if (key == name) return value;
@@ -80,9 +82,32 @@ std::int64_t Ran::evidence(const std::string& name) const {
   return -1;
 }
 
+std::size_t count_owned(const LauncherConfig& config) {
+  constexpr std::uint32_t kIdsPerSlot = 65536;
+  const auto is_owned = [&](unsigned long id) { return id >= config.uid_base && id < config.uid_base + config.slots * kIdsPerSlot; };
+  std::size_t count = 0;
+  std::error_code fault;
+  for (const char* directory : {"/proc", "/tmp", "/var/tmp", "/dev/shm", "/run"})
+    for (const auto& entry : fs::directory_iterator(directory, fs::directory_options::skip_permission_denied, fault)) {
+      struct stat info{};
+      count += lstat(entry.path().c_str(), &info) == 0 && is_owned(info.st_uid) ? 1 : 0;
+    }
+  for (const char* file : {"/proc/sysvipc/shm", "/proc/sysvipc/msg", "/proc/sysvipc/sem"}) {
+    std::ifstream objects(file);
+    std::string header, line;
+    for (std::getline(objects, header); std::getline(objects, line);) {
+      std::istringstream ids(line);
+      bool is_ours = false;
+      for (unsigned long id = 0; ids >> id;) is_ours = is_ours || is_owned(id);  // owner and maker; no other number is as large
+      count += is_ours ? 1 : 0;
+    }
+  }
+  return count;
+}
+
 std::ostream& operator<<(std::ostream& out, const HostState& state) {
   return out << state.descendants << " processes, " << state.fds << " fds, " << state.mounts.size() << " mounts, " << state.cgroups
-             << " cgroups";
+             << " cgroups, " << state.owned << " things of a slot's ids";
 }
 
 HostState look_at_host() {
@@ -91,14 +116,16 @@ HostState look_at_host() {
   for (std::string line; std::getline(mounts, line);) state.mounts.insert(line);
   for (const auto& subtree : subtrees) state.cgroups += fs::exists(subtree) + count_cgroups(subtree);
   state.descendants = count_descendants(getpid());
+  state.owned = count_owned(SandboxTest::config());
   for (const auto& entry : fs::directory_iterator("/proc/self/fd")) (void)entry, ++state.fds;
   return state;
 }
 
 LauncherConfig SandboxTest::config() {
   LauncherConfig config;
-  config.launcher_path = (own_directory() / "bailiff-launcher").string();
+  config.launcher_path = own_directory() + "/bailiff-launcher";
   config.slots = 2;
+  config.uid_base = 0x50000000U + static_cast<std::uint32_t>(getpid()) % 4096 * 0x20000U;  // nobody else's, not even another run's
   config.images = {{"host", Image::Kind::host, ""}};
   return config;
 }
@@ -116,7 +143,7 @@ void SandboxTest::SetUpTestSuite() {
     shared->slots.push_back(std::move(*slot));
   }
   TreeWriter tree;
-  const std::string victim = text_of((own_directory() / "victim").string());
+  const std::string victim = text_of(own_directory() + "/victim");
   ASSERT_FALSE(victim.empty());
   ASSERT_TRUE(tree.add_file("victim", victim, 0755));
   auto sealed = tree.finish();
@@ -206,6 +233,17 @@ bool ends(pid_t process) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   return false;
+}
+
+Ran SandboxTest::attack(const std::vector<std::string>& words, core::Verdict verdict, const std::function<void(core::Limits&)>& limit,
+                        unsigned slot_index) {
+  auto request = victim(words);
+  if (limit) limit(request.limits);
+  auto ran = run(std::move(request), slot_index);
+  std::string all;
+  for (const auto& word : words) all += word + " ";
+  EXPECT_EQ(ran.verdict(), verdict) << all << describe(ran);
+  return ran;
 }
 
 Slot& SandboxTest::slot(unsigned index) { return shared->slots.at(index); }

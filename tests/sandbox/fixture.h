@@ -2,6 +2,7 @@
 // A launcher with two slots for all tests, the victim program in every workspace, and a check after each test that nothing is left.
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <set>
 #include <string>
 #include <vector>
@@ -25,15 +26,25 @@ struct HostState {
   std::multiset<std::string> mounts;
   // How many groups below our launcher's: their names change from step to step (which station, which number).
   std::size_t cgroups = 0, descendants = 0, fds = 0;
+  std::size_t owned = 0;  // processes, System V objects and files in shared directories that belong to a slot's ids
   bool operator==(const HostState&) const = default;
 };
 std::ostream& operator<<(std::ostream& out, const HostState& state);
 HostState look_at_host();
 
+std::string text_of(const std::string& path);
+/// Where this program and what it needs lie.
+std::string own_directory();
+
+/// How many processes, System V objects and files in shared directories of this host belong to the ids of a launcher.
+std::size_t count_owned(const LauncherConfig& config);
+
 class SandboxTest : public ::testing::Test {
  public:
   static void SetUpTestSuite();
   static void TearDownTestSuite();
+  /// Of the shared launcher, and for tests that start one of their own.
+  static LauncherConfig config();
 
  protected:
   void SetUp() override;
@@ -42,8 +53,9 @@ class SandboxTest : public ::testing::Test {
   /// A request to run victim with these words, and small limits: 1 s CPU, 3 s wall, 64 MiB.
   static StepRequest victim(std::vector<std::string> words);
   static Ran run(StepRequest request, unsigned slot = 0);
-  /// That of the shared launcher, for tests that start one of their own.
-  static LauncherConfig config();
+  /// Runs the victim with these words, its limits changed by `limit`, and expects the verdict.
+  static Ran attack(const std::vector<std::string>& words, core::Verdict verdict = core::Verdict::ok,
+                    const std::function<void(core::Limits&)>& limit = {}, unsigned slot = 0);
   static Slot& slot(unsigned index);
   static Launcher& launcher();
 };

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <thread>
 
 #include "sandbox/message.h"
 #include "tests/sandbox/fixture.h"
@@ -51,6 +52,7 @@ TEST_F(SandboxTest, AKilledSlotIsReplacedAndItsProgramDies) {
   auto replacement = launcher().next_slot();
   ASSERT_TRUE(replacement) << replacement.error().what;
   EXPECT_EQ(replacement->index(), 0U);
+  EXPECT_TRUE(ends(step.program()));
   slot(0) = std::move(*replacement);
   for (int i = 0; i < 4; ++i) EXPECT_EQ(run(victim({"exit", "0"})).verdict(), Verdict::ok);
 }
@@ -81,8 +83,32 @@ TEST_F(SandboxTest, ClocksStartWhereTheLauncherWasTold) {
   }
 }
 
+TEST_F(SandboxTest, ASlotWhoseCallerLeavesEndsItsProgram) {
+  auto own = config();
+  own.slots = 1;
+  own.uid_base += 0x10000000;
+  auto launcher = Launcher::start(own);
+  ASSERT_TRUE(launcher) << launcher.error().what;
+  {
+    auto slot = launcher->next_slot();
+    ASSERT_TRUE(slot) << slot.error().what;
+    auto request = victim({"hold_marks"});
+    request.limits.wall_time_us = 600'000'000;
+    request.stdout_fd = std::move(*output_memfd());
+    request.stderr_fd = std::move(*output_memfd());
+    ASSERT_TRUE(slot->start(request));
+    const auto is_running = [&] { return read_all(request.stdout_fd.get()).value_or("").ends_with("held\n"); };
+    for (int tries = 0; tries < 5000 && !is_running(); ++tries) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    ASSERT_TRUE(is_running());
+    EXPECT_GT(count_owned(own), 0U);
+  }
+  for (int tries = 0; tries < 5000 && count_owned(own) > 0; ++tries) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  EXPECT_EQ(count_owned(own), 0U);
+}
+
 TEST_F(SandboxTest, ManyStepsLeaveNothingAndDoNotDrift) {
-  for (int i = 0; i < 200; ++i) {
+  const char* steps = std::getenv("BAILIFF_TEST_STEPS");
+  for (int i = 0; i < (steps != nullptr ? std::atoi(steps) : 200); ++i) {
     const auto ran = run(victim({"exit", "0"}), static_cast<unsigned>(i % 2));
     ASSERT_EQ(ran.verdict(), Verdict::ok) << i << describe(ran);
     EXPECT_LT(ran.outcome().usage.memory_peak_bytes, 8U << 20) << i;

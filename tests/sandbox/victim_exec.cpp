@@ -27,11 +27,11 @@ std::string link_of(const std::string& path) {
   return n < 0 ? "" : std::string(target, static_cast<std::size_t>(n));
 }
 
-/// The process is still our entrance: what it executes is another program with another name.
+/// The process is still our entrance: it is there, and this /proc does not show it. What it executes is a process like our own.
 bool has_not_executed(const std::string& proc) {
   std::string name;
-  std::getline(std::ifstream(proc + "/comm") >> std::ws, name);
-  return name == "bailiff-launche";
+  std::getline(std::ifstream(proc + "/comm"), name);
+  return name.empty() && kill(std::stoi(proc.substr(std::strlen("/proc/"))), 0) == 0;
 }
 
 struct Ambush {
@@ -109,19 +109,17 @@ int tell_terminal() {
 }
 
 int ambush() {
+  constexpr pid_t kAhead = 64;
   Ambush trap;
-  std::set<pid_t> known = {1, getpid()};
-  DIR* directory = opendir("/proc");
-  trap.kept = dirfd(directory);
   std::printf("ready\n");
   std::fflush(stdout);
-  while (access("/tmp/stop", F_OK) != 0) {
-    rewinddir(directory);
-    while (const dirent* entry = readdir(directory)) {
-      const pid_t pid = std::atoi(entry->d_name);
-      if (pid > 0 && known.insert(pid).second) trap.attack(pid);
-    }
-  }
+  // Numbers are given in turn.
+  for (pid_t last = getpid(); access("/tmp/stop", F_OK) != 0;)
+    for (pid_t pid = last + 1; pid <= last + kAhead; ++pid)
+      if (kill(pid, 0) == 0) {
+        last = pid;
+        trap.attack(pid);
+      }
   std::printf("seen %d caught %d breaches", trap.seen, trap.caught);
   for (const auto& breach : trap.breaches) std::printf(" %s", breach.c_str());
   std::printf("\n");

@@ -240,6 +240,28 @@ def cloexec_breach(root, path, code, name, position, arguments):
         yield breach(root, path, number, f"{name}() without {MAKERS[name]}")
 
 
+def rule_security(root):
+    """Every property in docs/security.md names tests, and they exist."""
+    path = root / "docs" / "security.md"
+    if not path.exists():
+        return
+    sources = "\n".join(file.read_text() for file in files_below(root, ("tests",)) if file.suffix in CODE_SUFFIXES)
+    inside = False
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if line.startswith("## "):
+            inside = line == "## Properties and their tests"
+        cells = [cell.strip() for cell in line.strip("|").split("|")] if inside and line.startswith("| ") else []
+        if len(cells) != 3 or cells[0] == "property":
+            continue
+        words = re.findall(r"`([^`]+)`", cells[2])
+        if not words:
+            yield breach(root, path, number, f"a property without a test: {cells[0]}")
+        for word in words:
+            known = (root / word).exists() if "/" in word else re.search(rf"\b{re.escape(word)}\b", sources)
+            if not known:
+                yield breach(root, path, number, f"no such test: {word}")
+
+
 def rule_layout(root):
     """Sources look as .clang-format says."""
     tool = shutil.which("clang-format-19")

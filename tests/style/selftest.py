@@ -109,6 +109,22 @@ class Cloexec(unittest.TestCase):
             self.assertEqual(1, len(breaches("cloexec", {"sandbox/a.cpp": "\n" + line + "\n"})), line)
 
 
+class Security(unittest.TestCase):
+    def documented(self, test):
+        return breaches("security", {
+            "tests/sandbox/a_test.cpp": "TEST_F(SandboxTest, Holds) {}\n",
+            "docs/security.md": "# Security\n| a | b | `Elsewhere` |\n## Properties and their tests\n| property | mechanism | test |\n|---|---|---|\n"
+                                f"| walls | kernel | {test} |\n## Known gaps\n| a | b | `Elsewhere` |\n"})
+
+    def test_tests_that_are_there(self):
+        self.assertEqual([], self.documented("`Holds`, `tests/sandbox/a_test.cpp` (`SandboxTest`)"))
+
+    def test_tests_that_are_not(self):
+        self.assertEqual(["docs/security.md:6: no such test: Hold"], self.documented("`Hold`"))
+        self.assertEqual(["docs/security.md:6: a property without a test: walls"], self.documented("-"))
+        self.assertEqual(["docs/security.md:6: no such test: tests/sandbox/b_test.cpp"], self.documented("`Holds` in `tests/sandbox/b_test.cpp`"))
+
+
 @unittest.skipUnless(shutil.which("clang-format-19"), "clang-format-19 is missing; the rule's own test says so")
 class Layout(unittest.TestCase):
     def test_layout(self):
