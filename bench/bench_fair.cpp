@@ -1,5 +1,7 @@
-// bench_fair [--parts limit,setup,spread,memory] [--runs N] [--slots S] [--limit-ms MS] [--used-steps N]: how exact the figures of a step are.
-//   limit   a program that spins for 0.95 and for 1.05 of its CPU time limit, idle and with all other slots busy: wrong verdicts, and how far
+// bench_fair [--parts limit,setup,spread,memory] [--runs N] [--slots S] [--limit-ms MS] [--used-steps N]: how exact the figures of a step
+//         are.
+//   limit   a program that spins for 0.95 and for 1.05 of its CPU time limit, idle and with all other slots busy: wrong verdicts, and how
+//         far
 //           a program that never ends gets past the limit, in CPU time
 //   setup   what of ours is in a program's CPU time: its figure against what it saw of itself, and /bin/true against a bare spawn
 //   spread  one deterministic program, idle and with all other slots busy, with slots pinned to CPUs and not: its CPU and wall times
@@ -58,7 +60,8 @@ void limit_part(const Settings& settings, bench::Rig& rig, const char* what) {
   auto limits = bench::wide_limits();
   limits.cpu_time_us = settings.limit_ms * 1000;
   const auto words_for = [&](double share) {
-    return std::vector<std::string>{"victim", "spin_and_tell", std::to_string(static_cast<long>(share * static_cast<double>(limits.cpu_time_us)))};
+    return std::vector<std::string>{"victim", "spin_and_tell",
+                                    std::to_string(static_cast<long>(share * static_cast<double>(limits.cpu_time_us)))};
   };
   int wrong = 0;
   std::vector<double> beyond_ms;
@@ -99,8 +102,8 @@ void measure_setup(const Settings& settings) {
   std::vector<double> bare, own, spun;
   for (int i = 0; i < settings.runs; ++i) {
     bare.push_back(bare_cpu_us());
-    own.push_back(static_cast<double>(
-        bench::run_well(rig.slot(0), bench::request_for({"/bin/true"}, core::default_limits())).outcome.usage.cpu_us));
+    own.push_back(
+        static_cast<double>(bench::run_well(rig.slot(0), bench::request_for({"/bin/true"}, core::default_limits())).outcome.usage.cpu_us));
     const auto ran = bench::run_well(rig.slot(0), bench::request_for({"victim", "spin_and_tell", "2000"}, core::default_limits()));
     double start_ns = 0, end_ns = 0;
     if (std::sscanf(ran.out.c_str(), "%lf %lf", &start_ns, &end_ns) != 2) bench::give_up("the victim said " + ran.out);
@@ -122,8 +125,7 @@ void spread_part(const Settings& settings, bench::Rig& rig, const char* what, be
   for (const auto& [name, samples] : {std::pair{"CPU", &cpu_ms}, {"wall", &wall_ms}}) {
     const Distribution all(*samples);
     table.add({std::string(what) + ", " + name, bench::number(all.min(), 2), bench::number(all.median(), 2), bench::number(all.p99(), 2),
-               bench::number(all.max(), 2), bench::number(all.deviation(), 3),
-               bench::number(100 * all.deviation() / all.median(), 2)});
+               bench::number(all.max(), 2), bench::number(all.deviation(), 3), bench::number(100 * all.deviation() / all.median(), 2)});
   }
 }
 
