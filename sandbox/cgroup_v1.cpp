@@ -4,6 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <thread>
+
 #include "sandbox/cgroup.h"
 #include "sandbox/cgroup_freezer.h"
 #include "sandbox/cgroup_members.h"
@@ -16,6 +19,8 @@ constexpr std::uint64_t kPeriodUs = 20'000;           // short, so that a thrott
 constexpr std::uint64_t kMinQuotaUs = 1'000;          // the kernel's own minimum
 constexpr std::uint64_t kSocketBytes = 64 << 20;     // of network sockets; beyond it they are charged as other memory is
 constexpr std::uint64_t kKeepCacheBytes = 4 << 20;    // page cache of earlier steps that may stay charged
+constexpr std::uint64_t kMostBaselineBytes = 8 << 20;  // with that of a prepared sandbox
+constexpr std::chrono::seconds kSettleTime(5);
 
 class StationV1 final : public Station {
  public:
@@ -49,7 +54,7 @@ class StationV1 final : public Station {
     if (auto set = set_processes(limits.processes + kOwnProcesses); !set) return set;
     if (auto set = set_cpus(limits.cpus_milli); !set) return set;
     if (auto set = io_.limit(limits.io); !set) return set;
-    auto used = read_kernel_number(usage_fd_.get());
+    auto used = settled_memory();
     if (!used) return std::unexpected(used.error());
     memory_base_ = *used;
     if (auto set = set_memory(memory_base_ + limits.memory_bytes); !set) return set;
@@ -160,6 +165,20 @@ class StationV1 final : public Station {
     if (auto set = write_kernel_file(memory_ + "/memory.kmem.tcp.limit_in_bytes", std::to_string(kSocketBytes)); !set) return set;
     return write_kernel_file(memory_ + "/cgroup.event_control",
                              std::to_string(oom_fd_.get()) + " " + std::to_string(oom_control_fd_.get()));
+  }
+
+  /// What is charged when nothing of an earlier step is left. The kernel frees some of it (System V objects, sockets) after the last process
+  /// is gone, and sends no event for it; a baseline with that in it would be memory that the next program may use beyond its limit.
+  core::Result<std::uint64_t> settled_memory() {
+    const auto deadline = std::chrono::steady_clock::now() + kSettleTime;
+    while (true) {
+      auto used = read_kernel_number(usage_fd_.get());
+      if (!used || *used <= kMostBaselineBytes) return used;
+      if (std::chrono::steady_clock::now() > deadline)
+        return core::error(core::ErrorKind::internal, std::to_string(*used) + " bytes of an earlier step are not freed");
+      (void)write_kernel_file(memory_ + "/memory.force_empty", "0");
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
   }
 
   /// A new pids group with nobody but the spawner in it. What it clones is born there.
