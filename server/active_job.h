@@ -1,10 +1,11 @@
 #pragma once
 // What this process knows of a job while it runs it: made by the queue, filled by the runner. io thread only.
-#include <set>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "core/fd.h"
+#include "server/jobs.h"
 #include "server/slot_pool.h"
 #include "server/wake_up.h"
 #include "storage/store.h"
@@ -25,24 +26,24 @@ struct ActiveJob {
   [[nodiscard]] bool stopping() const { return cancelled || interrupted; }
   /// Ends what runs; call after setting one of the two.
   void stop_running() {
-    for (SlotLease* lease : running) lease->cancel();
+    for (const auto& [lease, part] : running) lease->cancel();
     resumed.all();
   }
 
   bool paused = false;  // its programs stand still, and no further one starts
   void pause() {
     paused = true;
-    for (SlotLease* lease : running) lease->pause();
+    for (const auto& [lease, part] : running) lease->pause();
   }
   void resume() {
     paused = false;
-    for (SlotLease* lease : running) lease->resume();
+    for (const auto& [lease, part] : running) lease->resume();
     resumed.all();
   }
   WakeUp resumed;                        // or stopped
   boost::asio::steady_timer pause_end;  // when the longest pause is over
 
-  std::set<SlotLease*> running;  // leases with a step of this job in them
+  std::map<SlotLease*, RunningPart> running;  // leases with a part of this job in them
   /// The output files of the steps that were started, in the order of the result's steps; readable at any time.
   struct StepOutput {
     core::Fd stdout_fd, stderr_fd;

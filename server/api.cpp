@@ -71,6 +71,7 @@ Problem no_such_job() { return {404, "no job has this id", {}, {}}; }
 Api::Api(ApiContext context, const HttpBounds& bounds) : context_(std::move(context)), bounds_(bounds) {
   add_job_routes();
   add_output_routes();
+  add_running_routes();
   add_about_routes();
 }
 

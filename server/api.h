@@ -45,6 +45,7 @@ class Api {
  private:
   void add_job_routes();     // api_jobs.cpp
   void add_output_routes();  // api_outputs.cpp
+  void add_running_routes();  // api_exec.cpp
   void add_about_routes();   // api_about.cpp
 
   boost::asio::awaitable<Response> create_job(Call call);
@@ -60,6 +61,10 @@ class Api {
   boost::asio::awaitable<Response> show_output(Call call, int first_index, storage::Stream stream);
   core::Result<storage::Store::Slice> read_output(const std::string& id, int index, storage::Stream stream, std::uint64_t offset,
                                                   std::uint64_t length);
+
+  boost::asio::awaitable<Response> show_namespaces(Call call);
+  boost::asio::awaitable<Response> exec_beside(Call call);
+  boost::asio::awaitable<void> serve_exec(std::string id, sandbox::ExecRequest request, WebSocket& socket);
 
   boost::asio::awaitable<Response> show_languages(Call call);
   boost::asio::awaitable<Response> show_images(Call call);

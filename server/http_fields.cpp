@@ -149,6 +149,19 @@ bool is_json_type(std::string_view content_type) {
   });
 }
 
+bool is_same_origin(const std::optional<std::string>& origin, const std::optional<std::string>& host) {
+  if (!origin) return true;
+  for (const auto& [scheme, default_port] : {std::pair{"http://", ":80"}, {"https://", ":443"}}) {
+    if (!origin->starts_with(scheme)) continue;
+    const auto without_default = [&](std::string_view authority) {
+      return authority.ends_with(default_port) ? authority.substr(0, authority.size() - std::string_view(default_port).size()) : authority;
+    };
+    const auto named = without_default(std::string_view(*origin).substr(std::string_view(scheme).size()));
+    return host && !named.empty() && equals_ignoring_case(named, without_default(*host));
+  }
+  return false;
+}
+
 std::string sha256_digest(std::string_view bytes) {
   const auto digest = sha256(bytes);
   return "sha256:" + hex(digest.data(), digest.size());

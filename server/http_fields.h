@@ -35,6 +35,9 @@ struct Unsatisfiable {};
 /// Whether Content-Type says JSON in UTF-8: application/json or application/<x>+json.
 [[nodiscard]] bool is_json_type(std::string_view content_type);
 
+/// Whether Origin (RFC 6454) names the server that Host does; true where there is no Origin: then no browser sent it for a page.
+[[nodiscard]] bool is_same_origin(const std::optional<std::string>& origin, const std::optional<std::string>& host);
+
 /// "sha256:<hex>"
 [[nodiscard]] std::string sha256_digest(std::string_view bytes);
 

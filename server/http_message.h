@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/result.h"
+#include "server/websocket.h"
 
 namespace bailiff::server {
 
@@ -38,6 +39,7 @@ struct Response {
   Headers headers;
   std::string body;
   std::optional<BodySource> source;  // instead of body
+  WebSocketHandler upgrade = {};     // instead of an answer: the connection becomes a WebSocket, or is told (426) that it must
 };
 
 /// What a route may ask of the connection that its request came on.

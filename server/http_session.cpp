@@ -9,11 +9,13 @@
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/read.hpp>
+#include <boost/beast/websocket/rfc6455.hpp>
 #include <cerrno>
 #include <chrono>
 
 #include "server/http_fields.h"
 #include "server/http_framing.h"
+#include "server/http_websocket.h"
 #include "server/log.h"
 
 namespace bailiff::server {
@@ -59,6 +61,9 @@ Problem problem_of_read(const error_code& ec) {
 }
 
 Problem too_many_connections() { return {503, "too many connections; try again later", {}, {{"Retry-After", "1"}}}; }
+Problem must_upgrade() { return {426, "this is a WebSocket (RFC 6455): GET with Upgrade: websocket", {}, {{"Upgrade", "websocket"}}}; }
+Problem foreign_origin() { return {403, "a page of another origin may not connect here", {}, {}}; }
+Problem early_frames() { return {400, "nothing may follow the upgrade before its answer", {}, {}}; }
 Problem too_many_bodies() { return {503, "too many large requests at once; try again later", {}, {{"Retry-After", "5"}}}; }
 
 // Braced lists of temporaries stay out of coroutines: g++ 12 does not compile all of them right.
@@ -152,9 +157,34 @@ awaitable<Session::After> Session::one_request() {
   request.body = std::move(parser.get().body());
   stream_.expires_never();
   const Response response = co_await context_.api.handle(request, *this);
+  if (response.upgrade) co_return co_await upgrade(parser, request, response.upgrade);
   const bool stay = keep_alive && !context_.draining;
   const bool written = co_await write(response, stay, is_head, old_version);
   co_return !written ? After::close : stay ? After::keep : buffer_.size() > 0 ? After::linger : After::close;
+}
+
+awaitable<Session::After> Session::upgrade(const Parser& parser, const Request& request, const WebSocketHandler& handler) {
+  using namespace asio::experimental::awaitable_operators;
+  if (!beast::websocket::is_upgrade(parser.get())) co_return co_await refuse(must_upgrade(), request.method == "HEAD");
+  // A page of another site can open a WebSocket here with a browser's help; unlike any other request it is not stopped by the browser.
+  if (!is_same_origin(request.header("Origin"), request.header("Host"))) co_return co_await refuse(foreign_origin(), false);
+  if (buffer_.size() > 0) co_return co_await refuse(early_frames(), false);
+  HttpWebSocket socket(stream_, context_.bounds);
+  const bool accepted = co_await socket.accept(parser.get());
+  if (!accepted) co_return After::close;
+  bool served = false;
+  const auto serve = [&]() -> awaitable<void> {
+    co_await handler(socket);
+    served = true;
+    hurry_timer_.cancel();
+  };
+  const auto leave = [&]() -> awaitable<void> {
+    co_await hurried();
+    if (!served) co_await socket.close(CloseCode::going_away, "the server ends");
+  };
+  co_await (serve() && leave());
+  co_await socket.close(CloseCode::normal, "");
+  co_return After::close;
 }
 
 awaitable<bool> Session::write(const Response& response, bool keep_alive, bool is_head, bool old_version) {

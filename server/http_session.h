@@ -51,6 +51,7 @@ class Session final : public Client {
   /// True when the first bytes of a request are there.
   boost::asio::awaitable<bool> next_request(bool first);
   boost::asio::awaitable<After> one_request();
+  boost::asio::awaitable<After> upgrade(const Parser& parser, const Request& request, const WebSocketHandler& handler);
   boost::asio::awaitable<bool> write(const Response& response, bool keep_alive, bool is_head, bool old_version);
   boost::asio::awaitable<bool> write_bytes(std::string_view bytes);
   boost::asio::awaitable<After> refuse(const Problem& problem, bool is_head);

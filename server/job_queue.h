@@ -46,6 +46,8 @@ class JobQueue final : public Jobs {
   boost::asio::awaitable<core::Result<core::JobState>> cancel(std::string id) override;
   core::Status set_paused(const std::string& id, bool paused) override;
   std::set<std::string> paused() const override;
+  boost::asio::awaitable<core::Result<RunningSandbox>> inspect(std::string id) override;
+  boost::asio::awaitable<core::Result<sandbox::ExecSession>> exec(std::string id, sandbox::ExecRequest request) override;
   std::optional<storage::Store::Slice> live_output(const std::string& id, int step, storage::Stream stream, std::uint64_t offset,
                                                    std::uint64_t length) override;
   std::vector<SlotInfo> slots() const override { return pool_.slots(); }
@@ -62,6 +64,8 @@ class JobQueue final : public Jobs {
   /// Until it is written, or its lease is lost, or the server is going down. True when written.
   template <class Write>
   boost::asio::awaitable<bool> write_until_done(const ActiveJob& job, Write write);
+  /// The first part of a job that runs now.
+  core::Result<std::pair<SlotLease*, RunningPart>> first_running(const std::string& id);
   void note_storage(const core::Status& status);
   void forget_unfinished(const std::string& id);
   void wake_waiters(const std::string& id);

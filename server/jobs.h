@@ -11,6 +11,7 @@
 
 #include "core/job.h"
 #include "core/result.h"
+#include "sandbox/client.h"
 #include "storage/store.h"
 
 namespace bailiff::server {
@@ -19,6 +20,21 @@ struct SlotInfo {
   unsigned index = 0;
   bool alive = false;
   std::string job_id;  // empty: idle
+};
+
+/// What of a job runs in a slot: one of its steps or tests.
+struct RunningPart {
+  bool is_test = false;
+  std::size_t index = 0;  // among its steps or tests
+  std::string name;
+  auto operator<=>(const RunningPart&) const = default;
+};
+
+/// The sandbox of a part, as the kernel shows it.
+struct RunningSandbox {
+  RunningPart part;
+  unsigned slot = 0;
+  sandbox::Inspection inspection;
 };
 
 class Jobs {
@@ -41,6 +57,11 @@ class Jobs {
   /// Output of a step that still runs: bytes [offset, …) captured so far; nothing when that step is not running here.
   virtual std::optional<storage::Store::Slice> live_output(const std::string& id, int step, storage::Stream stream, std::uint64_t offset,
                                                            std::uint64_t length) = 0;
+
+  /// Of what runs of a job now; of several tests, of the first of them. not_found; conflict: nothing of it runs now.
+  virtual boost::asio::awaitable<core::Result<RunningSandbox>> inspect(std::string id) = 0;
+  /// A command beside it. Also invalid: it cannot be executed, with a text for the client; unavailable: the sandbox takes no more.
+  virtual boost::asio::awaitable<core::Result<sandbox::ExecSession>> exec(std::string id, sandbox::ExecRequest request) = 0;
 
   virtual std::vector<SlotInfo> slots() const = 0;
   virtual bool ready() const = 0;  // slots are up, storage writes, not draining

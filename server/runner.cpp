@@ -99,6 +99,7 @@ struct Runner::Staging {
   bool keep_previous = false, keep = false;
   bool collect = false;            // everything there is
   bool show_output = false;        // list it in ActiveJob::step_outputs
+  RunningPart part{};
 };
 
 struct Runner::RanStep {
@@ -144,7 +145,7 @@ asio::awaitable<core::Result<Runner::RanStep>> Runner::run_step(ActiveJob& job, 
     if (!tree) co_return std::unexpected(tree.error());
     request.trees.push_back(std::move(*tree));
   }
-  job.running.insert(&lease);
+  job.running.emplace(&lease, staging.part);
   auto report = co_await lease.run(request);
   job.running.erase(&lease);
   if (!report) co_return std::unexpected(report.error());
@@ -161,7 +162,7 @@ asio::awaitable<core::Result<core::Fd>> Runner::run_steps(ActiveJob& job, const 
   for (std::size_t i = 0; i < plan.steps.size() && !job.stopping(); ++i) {
     const PlannedStep& step = plan.steps[i];
     if (failed && !step.always) continue;
-    Staging staging{plan.image, nullptr, !first, i + 1 < plan.steps.size(), !plan.tests.empty(), true};
+    Staging staging{plan.image, nullptr, !first, i + 1 < plan.steps.size(), !plan.tests.empty(), true, {false, i, step.name}};
     if (first && !plan.files.empty()) staging.tree = &files;
     first = false;
     auto ran = co_await run_step(job, lease, step, staging);
@@ -213,7 +214,8 @@ struct Runner::TestRun {
 };
 
 asio::awaitable<core::Result<core::TestResult>> Runner::run_test(TestRun& run, std::size_t index, SlotLease& lease) {
-  const Staging staging{run.plan.image, run.tree.valid() ? &run.tree : nullptr, false, false, false, false};
+  const Staging staging{run.plan.image, run.tree.valid() ? &run.tree : nullptr,   false, false, false,
+                        false,          {true, index, run.plan.tests[index].name}};
   auto ran = co_await run_step(run.job, lease, run.plan.tests[index], staging);
   if (!ran) co_return std::unexpected(ran.error());
   const core::TestSpec& test = run.spec.tests[index];

@@ -1,14 +1,12 @@
 #include "server/slot_pool.h"
 
-#include <sys/epoll.h>
-
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <deque>
 
 #include "server/log.h"
+#include "server/readable.h"
 #include "server/wake_up.h"
 
 namespace bailiff::server {
@@ -22,35 +20,11 @@ namespace {
 constexpr auto kReportGrace = std::chrono::seconds(60);
 constexpr auto kCancelGrace = std::chrono::seconds(10);
 
-/// Waits until a descriptor that belongs to somebody else is readable. An epoll set stands between, since asio would make the
-/// descriptor itself non-blocking.
-class Readable {
- public:
-  Readable(asio::io_context& io, int fd) : descriptor_(io) {
-    core::Fd set(::epoll_create1(EPOLL_CLOEXEC));
-    epoll_event event{};
-    event.events = EPOLLIN;
-    if (set.valid() && ::epoll_ctl(set.get(), EPOLL_CTL_ADD, fd, &event) == 0) descriptor_.assign(set.release());
-  }
-  /// False: it cannot be watched, or close() was called.
-  asio::awaitable<bool> wait() {
-    const auto [error] = co_await descriptor_.async_wait(asio::posix::stream_descriptor::wait_read, asio::as_tuple(asio::use_awaitable));
-    co_return !error;
-  }
-  void close() {
-    boost::system::error_code ignored;
-    descriptor_.close(ignored);
-  }
-
- private:
-  asio::posix::stream_descriptor descriptor_;
-};
-
 }  // namespace
 
 struct SlotLease::Slot {
   Slot(asio::io_context& io, std::unique_ptr<SlotPort> p)
-      : index(p->index()), readable(io, p->fd()), port(std::move(p)), reported(io.get_executor()) {}
+      : index(p->index()), readable(io.get_executor(), p->fd()), port(std::move(p)), reported(io.get_executor()) {}
   unsigned index;
   Readable readable;
   std::unique_ptr<SlotPort> port;  // none: dead
@@ -231,6 +205,16 @@ void SlotLease::resume() {
   slot_->reported.all();
 }
 
+core::Result<core::Fd> SlotLease::ask_inspection() {
+  if (slot_ == nullptr || !slot_->running) return core::error(core::ErrorKind::conflict, "no step runs in this slot");
+  return slot_->port->ask_inspection();
+}
+
+core::Result<core::Fd> SlotLease::ask_exec(const sandbox::ExecRequest& request) {
+  if (slot_ == nullptr || !slot_->running) return core::error(core::ErrorKind::conflict, "no step runs in this slot");
+  return slot_->port->ask_exec(request);
+}
+
 SlotPool::Request::Request(asio::any_io_executor executor) : state_(std::make_unique<State>(std::move(executor))) {}
 SlotPool::Request::~Request() = default;
 
@@ -240,7 +224,7 @@ SlotPool::~SlotPool() { stop(); }
 
 void SlotPool::start(std::function<void(core::Error)> on_source_lost) {
   pool_->on_source_lost = std::move(on_source_lost);
-  pool_->source_readable.emplace(pool_->io, pool_->source.fd());
+  pool_->source_readable.emplace(pool_->io.get_executor(), pool_->source.fd());
   asio::co_spawn(pool_->io, [pool = pool_]() { return pool->watch_source(); }, asio::detached);
 }
 

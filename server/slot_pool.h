@@ -38,6 +38,9 @@ class SlotLease {
   /// Stops the running step, and its deadline with it, until resume(). Both harmless when nothing runs.
   void pause();
   void resume();
+  /// About what runs, as sandbox::Slot's. ErrorKind::conflict: nothing does.
+  core::Result<core::Fd> ask_inspection();
+  core::Result<core::Fd> ask_exec(const sandbox::ExecRequest& request);
 
  private:
   friend class SlotPool;

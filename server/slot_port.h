@@ -17,6 +17,8 @@ class SlotPort {
   virtual core::Status drop_workspace() = 0;
   virtual core::Status pause() = 0;
   virtual core::Status resume() = 0;
+  virtual core::Result<core::Fd> ask_inspection() = 0;
+  virtual core::Result<core::Fd> ask_exec(const sandbox::ExecRequest& request) = 0;
   virtual core::Result<sandbox::StepReport> finish() = 0;
 };
 
@@ -38,6 +40,8 @@ class SandboxSlot final : public SlotPort {
   core::Status drop_workspace() override { return slot_.drop_workspace(); }
   core::Status pause() override { return slot_.pause(); }
   core::Status resume() override { return slot_.resume(); }
+  core::Result<core::Fd> ask_inspection() override { return slot_.ask_inspection(); }
+  core::Result<core::Fd> ask_exec(const sandbox::ExecRequest& request) override { return slot_.ask_exec(request); }
   core::Result<sandbox::StepReport> finish() override { return slot_.finish(); }
 
  private:

@@ -188,6 +188,16 @@ class FakeJobs final : public Jobs {
     if (!live || step != 0 || stream != storage::Stream::stdout_stream) return std::nullopt;
     return storage::Store::Slice{live->substr(std::min<std::size_t>(offset, live->size()), length), live->size()};
   }
+  boost::asio::awaitable<core::Result<RunningSandbox>> inspect(std::string id) override {
+    if (const auto job = store_.get(id); !job) co_return std::unexpected(job.error());
+    if (!running_sandbox) co_return core::error(core::ErrorKind::conflict, "nothing runs in /var/lib/secret");
+    co_return *running_sandbox;
+  }
+  boost::asio::awaitable<core::Result<sandbox::ExecSession>> exec(std::string, sandbox::ExecRequest request) override {
+    exec_request = std::move(request);
+    if (!command) co_return std::unexpected(exec_refusal);
+    co_return std::move(*std::exchange(command, std::nullopt));
+  }
   std::vector<SlotInfo> slots() const override { return {{0, true, ""}, {1, true, id_}, {2, false, ""}}; }
   bool ready() const override { return is_ready; }
 
@@ -214,6 +224,10 @@ class FakeJobs final : public Jobs {
   std::optional<core::Error> refusal;
   std::optional<std::string> live;
   std::string last_request;
+  std::optional<RunningSandbox> running_sandbox;
+  std::optional<sandbox::ExecSession> command;  // of the next exec
+  core::Error exec_refusal;
+  sandbox::ExecRequest exec_request;
 
  private:
   std::string next_id() {

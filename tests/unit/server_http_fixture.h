@@ -77,6 +77,14 @@ class RawClient {
     buffer_.erase(0, length);
     return answer;
   }
+  /// The next `count` bytes; nothing where the connection ends first.
+  std::optional<std::string> take(std::size_t count) {
+    while (buffer_.size() < count)
+      if (!fill()) return std::nullopt;
+    auto bytes = buffer_.substr(0, count);
+    buffer_.erase(0, count);
+    return bytes;
+  }
   /// True when the server ends the connection without a further byte.
   bool closed() { return buffer_.empty() && !fill(); }
 

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "images/catalogue.h"
+#include "sandbox/socket.h"
 #include "sandbox/tree.h"
 #include "server/runner.h"
 #include "server/slot_pool.h"
@@ -84,6 +85,8 @@ class FakeSlot final : public SlotPort {
     ++resumes;
     return {};
   }
+  core::Result<core::Fd> ask_inspection() override;
+  core::Result<core::Fd> ask_exec(const sandbox::ExecRequest& request) override;
   Report finish() override {
     take_event(event_);
     if (!report_) return dead_slot();
@@ -131,7 +134,15 @@ class FakeSlots final : public SlotSource {
     raise_event(event_);
   }
   void die() { raise_event(event_); }
+  /// What is asked beside a step is answered with `reply` (and a descriptor of our stdin); empty: with end-of-file.
+  core::Result<core::Fd> ask() const {
+    auto sockets = sandbox::socket_pair();
+    if (!sockets) return std::unexpected(sockets.error());
+    EXPECT_TRUE(reply.empty() || sandbox::send_message(sockets->second.get(), reply, {0}));
+    return std::move(sockets->first);
+  }
 
+  std::string reply;
   Behaviour behave;
   std::vector<Seen> seen;
   std::size_t dropped_workspaces = 0;
@@ -150,6 +161,9 @@ inline core::Status FakeSlot::drop_workspace() {
   ++owner_.dropped_workspaces;
   return {};
 }
+
+inline core::Result<core::Fd> FakeSlot::ask_inspection() { return owner_.ask(); }
+inline core::Result<core::Fd> FakeSlot::ask_exec(const sandbox::ExecRequest&) { return owner_.ask(); }
 
 inline core::Status FakeSlot::start(const sandbox::StepRequest& request) {
   owner_.seen.push_back({index_, request.argv, stdin_of(request), request.limits, request.keep_previous_workspace, request.keep_workspace,

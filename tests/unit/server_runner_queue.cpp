@@ -1,6 +1,7 @@
 // The job queue over a real store in memory and fake slots: accept, claim, finish, requeue, cancel, wait, drain.
 #include <algorithm>
 
+#include "sandbox/exec_message.h"
 #include "server/api_request.h"
 #include "server/job_queue.h"
 #include "server_runner_fakes.h"
@@ -159,6 +160,37 @@ TEST_F(QueueTest, CancelOfAQueuedAndOfARunningJob) {
   EXPECT_EQ(get(second).verdict, Verdict::cancelled);
   EXPECT_EQ(*testing::wait_for(io_, queue_->cancel(first)), JobState::finished) << "idempotent";
   EXPECT_EQ(testing::wait_for(io_, queue_->cancel("nobody")).error().kind, core::ErrorKind::not_found);
+}
+
+TEST_F(QueueTest, LooksAndCommandsBesideARunningJob) {
+  using core::ErrorKind;
+  const auto inspect = [&](const std::string& id) { return testing::wait_for(io_, queue_->inspect(id)); };
+  const auto exec = [&](const std::string& id) { return testing::wait_for(io_, queue_->exec(id, {})); };
+  begin(1, forever);
+  const auto first = submit("running"), second = submit("queued");
+  testing::run_until(io_, [&]() { return running() == 1 && slots_->seen.size() == 1; });
+  EXPECT_EQ(inspect("nobody").error().kind, ErrorKind::not_found);
+  EXPECT_EQ(exec("nobody").error().kind, ErrorKind::not_found);
+  EXPECT_EQ(inspect(second).error().kind, ErrorKind::conflict);
+  EXPECT_EQ(exec(second).error().kind, ErrorKind::conflict);
+  EXPECT_EQ(exec(first).error().kind, ErrorKind::conflict) << "its end came first";
+  sandbox::Inspection inspection;
+  inspection.memory_bytes = 4711;
+  slots_->reply = sandbox::encode_inspection(inspection);
+  const auto seen = inspect(first);
+  ASSERT_TRUE(seen) << seen.error().what;
+  EXPECT_EQ(seen->inspection.memory_bytes, 4711U);
+  EXPECT_EQ(seen->slot, 0U);
+  EXPECT_EQ(seen->part, (RunningPart{false, 0, "run"}));
+  slots_->reply = sandbox::kBegunMessage;
+  const auto session = exec(first);
+  ASSERT_TRUE(session) << session.error().what;
+  EXPECT_TRUE(session->control.valid() && session->input.valid() && !session->output.valid());
+  slots_->reply = sandbox::encode_refusal({ErrorKind::invalid, "no such command", 0});
+  EXPECT_EQ(exec(first).error().what, "no such command");
+  slots_->live.at(0)->end(report_of(Verdict::ok));
+  ASSERT_TRUE(wait(first));
+  EXPECT_EQ(inspect(first).error().kind, ErrorKind::conflict);
 }
 
 TEST_F(QueueTest, PauseAndResumeOfARunningJob) {

@@ -1,0 +1,37 @@
+#pragma once
+// A WebSocket over the connection of an HTTP session that was asked to upgrade.
+#include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http/message.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <boost/beast/websocket/stream.hpp>
+#include <optional>
+#include <string>
+
+#include "server/http_bounds.h"
+#include "server/wake_up.h"
+#include "server/websocket.h"
+
+namespace bailiff::server {
+
+class HttpWebSocket final : public WebSocket {
+ public:
+  using UpgradeRequest = boost::beast::http::request<boost::beast::http::string_body>;
+
+  HttpWebSocket(boost::beast::tcp_stream& stream, const HttpBounds& bounds);
+  /// The handshake. False: the connection is over.
+  boost::asio::awaitable<bool> accept(const UpgradeRequest& request);
+  boost::asio::awaitable<std::optional<std::string>> receive() override;
+  boost::asio::awaitable<bool> send(char first, std::string_view rest) override;
+  boost::asio::awaitable<void> close(CloseCode code, std::string reason) override;
+
+ private:
+  boost::asio::awaitable<void> shake_hands(CloseCode code, std::string reason);
+
+  boost::beast::websocket::stream<boost::beast::tcp_stream&> socket_;
+  const HttpBounds& bounds_;
+  WakeUp sent_;
+  bool sending_ = false, closing_ = false, text_seen_ = false;
+};
+
+}  // namespace bailiff::server
