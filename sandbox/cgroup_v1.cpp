@@ -167,8 +167,9 @@ class StationV1 final : public Station {
                              std::to_string(oom_fd_.get()) + " " + std::to_string(oom_control_fd_.get()));
   }
 
-  /// What is charged when nothing of an earlier step is left. The kernel frees some of it (System V objects, sockets) after the last process
-  /// is gone, and sends no event for it; a baseline with that in it would be memory that the next program may use beyond its limit.
+  /// What is charged when nothing of an earlier step is left. The kernel frees some of it (System V objects, sockets) after the last
+  /// process is gone, and sends no event for it; a baseline with that in it would be memory that the next program may use beyond its
+  /// limit.
   core::Result<std::uint64_t> settled_memory() {
     const auto deadline = std::chrono::steady_clock::now() + kSettleTime;
     while (true) {

@@ -28,7 +28,7 @@ constexpr std::size_t kChunkBytes = 16 * 1024;
 constexpr std::string_view kEndOfTyping = "\x04";  // ^D, as a terminal comes up with
 
 /// Takes it over; an empty one stays closed.
-void open(asio::posix::stream_descriptor& stream, core::Fd fd) {
+void take_over(asio::posix::stream_descriptor& stream, core::Fd fd) {
   if (!fd.valid()) return;
   stream.assign(fd.release());
   stream.non_blocking(true);
@@ -69,9 +69,9 @@ void log_lost(const core::Error& error) { log_warn("a command beside a program w
 StreamRelay::StreamRelay(const asio::any_io_executor& executor, WebSocket& socket, sandbox::ExecSession session)
     : socket_(socket), control_(std::move(session.control)), ended_(executor, control_.get()), input_(executor), output_(executor),
       errors_(executor), terminal_(!session.output.valid()) {
-  open(input_, std::move(session.input));
-  open(output_, std::move(session.output));
-  open(errors_, std::move(session.errors));
+  take_over(input_, std::move(session.input));
+  take_over(output_, std::move(session.output));
+  take_over(errors_, std::move(session.errors));
 }
 
 awaitable<void> StreamRelay::run() {
