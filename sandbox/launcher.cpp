@@ -1,5 +1,6 @@
 #include "sandbox/launcher.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -90,6 +91,14 @@ class LauncherProcess {
   core::Status make_directories() {
     if (unshare(CLONE_NEWNS) != 0) return core::errno_error("unshare mount namespace");
     if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return core::errno_error("make mounts private");
+    std::vector<core::Fd> roots;  // an image may lie below what is hidden next
+    for (const auto& image : config_.images)
+      if (image.kind == Image::Kind::directory) {
+        roots.emplace_back(open(image.path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+        if (!roots.back().valid()) return core::errno_error("image " + image.name + ": " + image.path);
+      } else {
+        roots.emplace_back();
+      }
     const std::string run = kRunDirectory;
     if (mount("bailiff", kRunDirectory, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=0700") != 0)
       return core::errno_error("mount run directory");
@@ -97,8 +106,11 @@ class LauncherProcess {
     for (std::size_t i = 0; i < config_.images.size(); ++i) directories.push_back(image_directory(run, i));
     for (const auto& directory : directories)
       if (mkdir(directory.c_str(), 0755) != 0) return core::errno_error("mkdir " + directory);
-    for (std::size_t i = 0; i < config_.images.size(); ++i)
-      if (auto built = build_image_root(config_.images[i], image_directory(run, i)); !built) return built;
+    for (std::size_t i = 0; i < config_.images.size(); ++i) {
+      Image image = config_.images[i];
+      if (roots[i].valid()) image.path = "/proc/self/fd/" + std::to_string(roots[i].get());
+      if (auto built = build_image_root(image, image_directory(run, i)); !built) return built;
+    }
     return {};
   }
 
