@@ -143,7 +143,8 @@ awaitable<void> StreamRelay::write_input(std::string bytes) {
 awaitable<std::string> StreamRelay::obey(std::string_view control) {
   const auto parsed = parse_json(control);
   if (!parsed || !parsed->value.is_object() || parsed->value.size() != 1) co_return "a control message is an object with one member";
-  const auto& [name, value] = *parsed->value.items().begin();
+  const std::string name = parsed->value.begin().key();
+  const core::Json& value = parsed->value.begin().value();
   if (name == "resize") {
     const auto size = size_of(value);
     if (!size) co_return "resize has rows and cols, each from 1 to 9999";
