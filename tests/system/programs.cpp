@@ -29,7 +29,7 @@ Program sort_program() {
             EXPECT_EQ(step.at("stdout"), "1 1000000\n");
             EXPECT_GT(step.at("cpu_time_ms"), 5.0);
             EXPECT_LT(step.at("cpu_time_ms"), 5000.0);
-            EXPECT_GT(step.at("memory_peak_bytes"), 4'000'000);
+            EXPECT_GT(step.at("memory_peak_bytes"), 3'400'000);
             EXPECT_LT(step.at("memory_peak_bytes"), 64 * kMiB);
           }};
 }
