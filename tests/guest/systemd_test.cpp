@@ -149,6 +149,34 @@ TEST(SystemdDriver, CgroupfsAsksForNothingAndNeedsADelegatedGroupOnV1) {
   expect_a_step_runs(*launcher);
 }
 
+/// True once what the command prints has it.
+bool comes_to_say(const std::string& command, const std::string& words) {
+  for (int tries = 0; tries < 1000; ++tries, std::this_thread::sleep_for(std::chrono::milliseconds(20)))
+    if (output_of(command).find(words) != std::string::npos) return true;
+  return false;
+}
+
+// As when the machine goes down: bailiffd must be stopped first, or it would lose its launcher, and the running job, instead of draining.
+TEST(SystemdDriver, AServerThatIsStoppedWithItsLauncherEndsInOrder) {
+  const std::string directory = fs::temp_directory_path() / "server", log = directory + "/log";
+  fs::create_directories(directory + "/languages");
+  const auto program = fs::read_symlink("/proc/self/exe").parent_path() / "bailiffd";
+  EXPECT_EQ(
+      output_of("systemd-run --quiet --unit=bailiffd --property=StandardError=file:" + log + " " + program.string() +
+                " --listen 127.0.0.1:8080 --data " + directory + "/data --languages " + directory + "/languages --user 1000:1000 2>&1"),
+      "");
+  ASSERT_TRUE(comes_to_say("wget -qO- http://127.0.0.1:8080/v1/system 2>/dev/null", R"("driver":"systemd")")) << text_of(log);
+  (void)output_of("wget -qO- --header 'Content-Type: application/json' --post-data "
+                  "'{\"image\": \"host\", \"steps\": [{\"command\": [\"sleep\", \"2\"]}]}' http://127.0.0.1:8080/v1/jobs");
+  ASSERT_TRUE(comes_to_say("wget -qO- http://127.0.0.1:8080/v1/jobs", R"("state":"running")")) << text_of(log);
+  EXPECT_NE(output_of("systemctl list-units --no-legend 'bailiff-*.scope'"), "");
+  EXPECT_EQ(output_of("systemctl stop bailiffd 'bailiff-*.scope' 2>&1"), "");
+  EXPECT_NE(text_of(log).find("event=\"ended\""), std::string::npos) << text_of(log);
+  EXPECT_EQ(text_of(log).find("level=error"), std::string::npos) << text_of(log);
+  EXPECT_NE(text_of(log).find("verdict=ok"), std::string::npos) << text_of(log);
+  EXPECT_EQ(output_of("systemctl list-units --all --no-legend 'bailiff*'"), "");
+}
+
 TEST(SystemdDriver, AProcessThatIsGoneGetsNoScope) {
   const pid_t gone = fork();
   if (gone == 0) _exit(0);
