@@ -84,10 +84,11 @@ int append_properties(sd_bus_message* call, pid_t process) {
 // Without a flush, for which a bus that does not answer makes us wait; nothing is ever left unsent, for each call waits for its answer.
 void Systemd::Close::operator()(sd_bus* bus) const { sd_bus_close_unref(bus); }
 
-core::Status Systemd::until(const std::function<bool()>& done, const std::string& what) {
+core::Status Systemd::until(const std::function<int()>& done, const std::string& what) {
   const auto deadline = Clock::now() + patience_;
-  while (!done()) {
-    int code = sd_bus_process(bus_.get(), nullptr);
+  int code = 0;
+  while ((code = done()) == 0) {
+    code = sd_bus_process(bus_.get(), nullptr);
     if (code == 0) {
       const auto left = std::chrono::ceil<std::chrono::microseconds>(deadline - Clock::now()).count();
       if (left <= 0) return failed(what, -ETIMEDOUT);
@@ -95,6 +96,7 @@ core::Status Systemd::until(const std::function<bool()>& done, const std::string
     }
     if (code < 0 && code != -EINTR) return failed(what, code);
   }
+  if (code < 0) return failed(what, code);
   return {};
 }
 
@@ -105,7 +107,7 @@ core::Result<Systemd> Systemd::connect(std::chrono::milliseconds patience) {
   if (const int code = sd_bus_set_method_call_timeout(bus, static_cast<std::uint64_t>(std::chrono::microseconds(patience).count()));
       code < 0)
     return failed("set the patience", code);
-  if (auto ready = systemd.until([&] { return sd_bus_is_ready(bus) != 0; }, "greet the system bus"); !ready)
+  if (auto ready = systemd.until([&] { return sd_bus_is_ready(bus); }, "greet the system bus"); !ready)
     return std::unexpected(ready.error());
   BusError error;
   int code = 0;
@@ -155,7 +157,7 @@ core::Status Systemd::start_scope(pid_t process) {
   if (code >= 0) code = sd_bus_message_append(call, "a(sa(sv))", 0);
   if (code >= 0) code = sd_bus_call(bus_.get(), call, 0, &error.value, nullptr);
   if (code < 0) return failed(what, code, &error.value);
-  if (auto ended = until([&] { return job.result.has_value(); }, what); !ended) return ended;
+  if (auto ended = until([&] { return job.result ? 1 : 0; }, what); !ended) return ended;
   if (*job.result != "done") return core::error(core::ErrorKind::unavailable, what + ": its job ended as \"" + *job.result + "\"");
   const auto groups = hierarchies_of(std::to_string(process));
   if (!groups) return std::unexpected(groups.error());

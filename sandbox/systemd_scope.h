@@ -36,8 +36,8 @@ class Systemd {
     void operator()(sd_bus* bus) const;
   };
   Systemd(std::unique_ptr<sd_bus, Close> bus, std::chrono::milliseconds patience) : bus_(std::move(bus)), patience_(patience) {}
-  /// Takes what comes until `done`.
-  core::Status until(const std::function<bool()>& done, const std::string& what);
+  /// Takes what comes until `done` is positive; negative: an errno.
+  core::Status until(const std::function<int()>& done, const std::string& what);
 
   std::unique_ptr<sd_bus, Close> bus_;
   std::chrono::milliseconds patience_;
