@@ -85,9 +85,9 @@ class SlotProcess {
     auto request = decode(message, fds);
     if (!request) return std::unexpected(request.error());
     image_root_ = image_directory(context_.run_directory, image_index(request->image));
-    limits_ = request->limits;
-    auto sandbox = current().ready(image_root_, limits_);
+    auto sandbox = current().ready(image_root_, request->limits);
     if (!sandbox) return std::unexpected(sandbox.error());
+    limits_ = request->limits;
     is_used_ = true;
     if (auto placed = place_workspace(*request, (*sandbox)->init); !placed) return std::unexpected(placed.error());
     // Held from here on: what the program leaves is collected after the sandbox is dead.

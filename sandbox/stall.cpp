@@ -101,7 +101,10 @@ core::Result<Sandbox*> Stall::ready(const std::string& image_root, const core::L
     }
     state_ = State::ready;
   }
-  if (auto adapted = adapt(limits); !adapted) return std::unexpected(adapted.error());
+  if (auto adapted = adapt(limits); !adapted) {
+    (void)clear();  // some of them it may have
+    return std::unexpected(adapted.error());
+  }
   return &sandbox_;
 }
 
