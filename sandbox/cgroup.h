@@ -104,6 +104,8 @@ class CgroupHost {
   static core::Result<CgroupHost> make(const std::string& name, bool delegated, const std::string& root = "");
   CgroupHost(CgroupHost&&) noexcept = default;
   CgroupHost& operator=(CgroupHost&&) noexcept = default;
+  /// Whether slots can be pinned to these CPUs, a cpuset list. ErrorKind::invalid: not to these; unavailable: not at all.
+  [[nodiscard]] core::Status can_pin(const std::string& cpus) const;
   /// Groups of one station; `cpus` is a cpuset list or empty.
   core::Result<std::unique_ptr<Station>> make_station(const std::string& station, const std::string& cpus) const;
   /// Removes the groups of a station whose processes are dying (waits at most two seconds for them).

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "sandbox/cgroup.h"
+#include "sandbox/cgroup_cpuset.h"
 #include "sandbox/cgroup_devices.h"
 #include "sandbox/cgroup_freezer.h"
 #include "sandbox/kernel_file.h"
@@ -136,20 +137,6 @@ bool move_into_leaf(const std::string& group) {
   for (const pid_t pid : members)  // not a caller that is somewhere else: systemd would lose sight of it
     if (!write_kernel_file(leaf + "/cgroup.procs", std::to_string(pid))) return false;
   return true;
-}
-
-/// A v1 cpuset without CPUs and memory nodes takes no process, on every level. `cpus` empty: all there are.
-core::Status set_cpuset_v1(const std::string& base, const std::string& group, const std::string& cpus) {
-  const std::string parent = base.substr(0, base.rfind('/'));
-  for (const char* file : {"/cpuset.cpus", "/cpuset.mems"}) {
-    const auto inherited = read_kernel_file(parent + file);
-    if (!inherited) return std::unexpected(inherited.error());
-    const std::string all = inherited->substr(0, inherited->find('\n'));
-    if (auto set = write_kernel_file(base + file, all); !set) return set;
-    const bool pinned = !cpus.empty() && std::string_view(file) == "/cpuset.cpus";
-    if (auto set = write_kernel_file(group + file, pinned ? cpus : all); !set) return set;
-  }
-  return {};
 }
 
 /// On v2. A kernel without device programs leaves it to the mounts, as a v1 host without the hierarchy does (docs/security.md).
@@ -301,8 +288,8 @@ std::vector<std::string> CgroupHost::all_bases() const {
 }
 
 core::Result<std::unique_ptr<Station>> CgroupHost::make_station(const std::string& station, const std::string& cpus) const {
-  if (!cpus.empty() && bases_.cpuset.empty())
-    return core::error(core::ErrorKind::unavailable, "slots cannot be pinned: no cpuset controller");
+  if (!cpus.empty())
+    if (auto can = can_pin(cpus); !can) return std::unexpected(can.error());
   if (unified_) return make_station_v2(bases_.memory, station, cpus);
   for (const auto& base : all_bases())
     if (auto made = make_directory(base + "/" + station); !made) return std::unexpected(made.error());
@@ -314,6 +301,14 @@ core::Result<std::unique_ptr<Station>> CgroupHost::make_station(const std::strin
   if (!groups.devices.empty())
     if (auto limited = limit_devices_v1(groups.devices); !limited) return std::unexpected(limited.error());
   return make_station_v1(groups);
+}
+
+core::Status CgroupHost::can_pin(const std::string& cpus) const {
+  // On v1 our own group gets its CPUs with the first station.
+  const std::string parent = bases_.cpuset.substr(0, bases_.cpuset.rfind('/'));
+  const auto available = read_kernel_file(unified_ ? bases_.cpuset + "/cpuset.cpus.effective" : parent + "/cpuset.cpus");
+  if (!available) return core::error(core::ErrorKind::unavailable, "slot_cpus: there is no cpuset controller for us");
+  return check_cpus(cpus, *available);
 }
 
 core::Status CgroupHost::remove_station(const std::string& station) const {

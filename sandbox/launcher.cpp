@@ -85,6 +85,9 @@ class LauncherProcess {
     if (!cgroups) return std::unexpected(cgroups.error());
     cgroups_ = std::move(*cgroups);
     slots_.resize(config_.slots);
+    for (const auto& cpus : config_.slot_cpus)
+      if (!cpus.empty())
+        if (auto can = cgroups_->can_pin(cpus); !can) return can;
     return make_directories();
   }
 

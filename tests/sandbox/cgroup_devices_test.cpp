@@ -59,7 +59,7 @@ TEST(CgroupDevices, ProgramAllowsReadingAndWritingWhatIsListedAndNothingElse) {
 
 TEST(CgroupDevices, KernelTakesTheProgram) {
   const auto program = device_program();
-  if (geteuid() != 0) GTEST_SKIP() << "root";
+  if (geteuid() != 0) GTEST_SKIP() << "missing host capability: root";
   EXPECT_TRUE(device_programs_work());
 }
 
@@ -124,7 +124,7 @@ TEST_F(SandboxTest, GroupAllowsTheDevicesOfDevAndNoOther) {
   rmdir(directory.c_str());
   ASSERT_TRUE(slot(0).cancel());
   EXPECT_EQ(step.finish().verdict(), core::Verdict::cancelled);
-  if (group.empty()) GTEST_SKIP() << "cgroup.devices";
+  if (group.empty()) GTEST_SKIP() << "missing host capability: cgroup.devices";
 }
 
 }  // namespace

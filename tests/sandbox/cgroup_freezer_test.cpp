@@ -44,7 +44,7 @@ class FreezerTest : public SandboxTest {
   void SetUp() override {
     SandboxTest::SetUp();
     for (const auto& capability : probe_host())
-      if (capability.name == "cgroup.freezer" && !capability.present) GTEST_SKIP() << "cgroup.freezer";
+      if (capability.name == "cgroup.freezer" && !capability.present) GTEST_SKIP() << "missing host capability: cgroup.freezer";
   }
 };
 

@@ -79,9 +79,9 @@ class IoTest : public SandboxTest {
   void SetUp() override {
     SandboxTest::SetUp();
     for (const auto& capability : probe_host())
-      if (capability.name == "cgroup.blkio" && !capability.present) GTEST_SKIP() << "cgroup.blkio";
+      if (capability.name == "cgroup.blkio" && !capability.present) GTEST_SKIP() << "missing host capability: cgroup.blkio";
     auto disk = Disk::make();
-    if (!disk && disk.error().kind == core::ErrorKind::unavailable) GTEST_SKIP() << disk.error().what;
+    if (!disk && disk.error().kind == core::ErrorKind::unavailable) GTEST_SKIP() << "missing host capability: " << disk.error().what;
     ASSERT_TRUE(disk) << disk.error().what;
     disk_.emplace(std::move(*disk));
     fs::create_directory(disk_->path() + "/data");
@@ -218,7 +218,7 @@ TEST_F(IoTest, AnImageWhoseDiskIsNotKnownCannotBeCapped) {
   fs::create_directory(overlay);
   fs::create_directories(layer + "/more");
   const std::string options = "lowerdir=" + layer + ":" + disk_->path() + "/data";
-  if (mount("overlay", overlay.c_str(), "overlay", MS_RDONLY, options.c_str()) != 0) GTEST_SKIP() << "overlay";
+  if (mount("overlay", overlay.c_str(), "overlay", MS_RDONLY, options.c_str()) != 0) GTEST_SKIP() << "missing host capability: overlay";
   auto config = SandboxTest::config();
   config.slots = 1;
   config.images = {{"overlay", Image::Kind::directory, overlay}};

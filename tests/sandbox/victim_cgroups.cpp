@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -61,6 +62,33 @@ int read_blocks(const Arguments& arguments) {
   return 0;
 }
 
+std::string affinity() {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  if (sched_getaffinity(0, sizeof mask, &mask) != 0) return strerrorname_np(errno);
+  std::string list;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+    if (CPU_ISSET(cpu, &mask)) list += " " + std::to_string(cpu);
+  return list;
+}
+
+/// Its CPUs, and what comes of asking for so many: for each alone, then for all at once.
+int ask_for_cpus(const Arguments& arguments) {
+  std::printf("has%s\n", affinity().c_str());
+  cpu_set_t all;
+  CPU_ZERO(&all);
+  for (int cpu = 0; cpu < std::stoi(arguments.at(0)); ++cpu) {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    CPU_SET(cpu, &all);
+    std::printf("%d: %s\n", cpu, sched_setaffinity(0, sizeof one, &one) == 0 ? "ok" : strerrorname_np(errno));
+  }
+  const bool set = sched_setaffinity(0, sizeof all, &all) == 0;
+  std::printf("all: %s%s\n", set ? "ok" : strerrorname_np(errno), affinity().c_str());
+  return 0;
+}
+
 }  // namespace
 
 const Victims& cgroup_victims() {
@@ -69,6 +97,7 @@ const Victims& cgroup_victims() {
       {"read_file", read_file},
       {"read_at_once", read_at_once},
       {"read_blocks", read_blocks},
+      {"ask_for_cpus", ask_for_cpus},
       {"use_devices", [](const Arguments&) { return use_devices(); }},
   };
   return victims;
