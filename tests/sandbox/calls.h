@@ -7,7 +7,7 @@ namespace bailiff::sandbox::testing {
 
 struct Call {
   std::string what;
-  int error;
+  int error;  // 0: it succeeds, and does nothing
   long number;
   std::vector<std::string> arguments;  // as the victim `calls` reads them
 };
@@ -16,6 +16,8 @@ std::vector<Call> namespace_calls();
 std::vector<Call> mount_calls();
 std::vector<Call> kernel_calls();
 std::vector<Call> process_calls();
+/// What would reach the host's disks, or what all have cached.
+std::vector<Call> quiet_calls();
 /// Devices, writing to the image and to /proc, and what tells of the host.
 std::vector<Call> file_calls();
 

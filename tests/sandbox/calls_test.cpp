@@ -28,6 +28,8 @@ TEST_F(CallsTest, KernelAndClocksAreRefused) { refuse(kernel_calls()); }
 TEST_F(CallsTest, ProcessesIdsAndPrioritiesAreRefused) { refuse(process_calls()); }
 TEST_F(CallsTest, FilesAndDevicesAreRefused) { refuse(file_calls()); }
 
+TEST_F(CallsTest, WhatWouldReachTheHostsDisksDoesNothing) { refuse(quiet_calls()); }
+
 TEST_F(CallsTest, ForeignEntryPointsKill) {
   // getpid, write and unshare of the 32-bit table; the same of x32.
   for (const char* number : {"20", "4", "310"}) {
