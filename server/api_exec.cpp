@@ -144,7 +144,7 @@ awaitable<void> Api::serve_exec(std::string id, sandbox::ExecRequest request, We
     const auto problem = problem_of_running(session.error(), "execute beside a job");
     co_return co_await refuse_stream(socket, problem.detail);
   }
-  StreamRelay relay(co_await boost::asio::this_coro::executor, socket, std::move(*session));
+  StreamRelay relay(co_await boost::asio::this_coro::executor, socket, std::move(*session), bounds_.websocket_drain_time);
   co_await relay.run();
 }
 

@@ -21,6 +21,7 @@ struct HttpBounds {
   std::size_t websocket_message_bytes = 64 * 1024;       // of one message from a client; more ends the connection with 1009
   std::chrono::milliseconds websocket_idle_time{60'000};  // without a sign of life: a ping is asked for after half of it
   std::chrono::milliseconds websocket_close_time{5'000};  // for the closing handshake
+  std::chrono::milliseconds websocket_drain_time{300'000};  // for a client to take what is left of an output that has ended
   std::chrono::milliseconds longest_wait{300'000};   // Prefer: wait asks for at most this
 };
 

@@ -177,12 +177,13 @@ awaitable<Session::After> Session::upgrade(const Parser& parser, const Request& 
     co_await handler(socket);
     served = true;
     hurry_timer_.cancel();
+    socket.stop_watching();
   };
   const auto leave = [&]() -> awaitable<void> {
     co_await hurried();
     if (!served) co_await socket.close(CloseCode::going_away, "the server ends");
   };
-  co_await (serve() && leave());
+  co_await (serve() && leave() && socket.watch());
   co_await socket.close(CloseCode::normal, "");
   co_return After::close;
 }

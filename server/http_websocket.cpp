@@ -19,25 +19,26 @@ constexpr auto kResume = asio::as_tuple(asio::use_awaitable);
 }  // namespace
 
 HttpWebSocket::HttpWebSocket(beast::tcp_stream& stream, const HttpBounds& bounds)
-    : socket_(stream), bounds_(bounds), sent_(stream.get_executor()) {
+    : socket_(stream), bounds_(bounds), sent_(stream.get_executor()), pulse_(stream.get_executor()) {
   stream.expires_never();  // the WebSocket has timeouts of its own
   socket_.binary(true);
   socket_.auto_fragment(false);
   socket_.read_message_max(bounds.websocket_message_bytes);
+  socket_.control_callback([this](beast::websocket::frame_type, beast::string_view) { heard_ = true; });
 }
 
 asio::awaitable<bool> HttpWebSocket::accept(const UpgradeRequest& request) {
   socket_.set_option(Stream::timeout{bounds_.write_time, Stream::none(), false});
   auto [ec] = co_await socket_.async_accept(request, kResume);
+  socket_.set_option(Stream::timeout{bounds_.websocket_close_time, Stream::none(), false});
   co_return !ec;
 }
 
 asio::awaitable<std::optional<std::string>> HttpWebSocket::receive() {
-  // A ping after half of the time, and at its end the connection is cut.
-  socket_.set_option(Stream::timeout{bounds_.websocket_close_time, bounds_.websocket_idle_time, true});
   beast::flat_buffer buffer;
+  receiving_ = heard_ = true;
   auto [ec, count] = co_await socket_.async_read(buffer, kResume);
-  socket_.set_option(Stream::timeout{bounds_.websocket_close_time, Stream::none(), false});
+  receiving_ = false;
   if (ec) co_return std::nullopt;
   text_seen_ = socket_.got_text();
   if (text_seen_) co_return std::nullopt;
@@ -54,6 +55,30 @@ asio::awaitable<bool> HttpWebSocket::send(char first, std::string_view rest) {
   sending_ = false;
   sent_.all();
   co_return !ec;
+}
+
+asio::awaitable<void> HttpWebSocket::watch() {
+  for (bool asked = false; watching_;) {
+    heard_ = false;
+    pulse_.expires_after(bounds_.websocket_idle_time / 2);
+    co_await pulse_.async_wait(kResume);
+    if (!watching_) co_return;
+    if (heard_ || sending_ || !receiving_) {
+      asked = false;
+    } else if (asked) {
+      beast::error_code ignored;
+      socket_.next_layer().socket().close(ignored);
+      co_return;
+    } else {
+      asked = true;
+      co_await socket_.async_ping({}, kResume);
+    }
+  }
+}
+
+void HttpWebSocket::stop_watching() {
+  watching_ = false;
+  pulse_.cancel();
 }
 
 asio::awaitable<void> HttpWebSocket::close(CloseCode code, std::string reason) {

@@ -21,6 +21,10 @@ class HttpWebSocket final : public WebSocket {
   HttpWebSocket(boost::beast::tcp_stream& stream, const HttpBounds& bounds);
   /// The handshake. False: the connection is over.
   boost::asio::awaitable<bool> accept(const UpgradeRequest& request);
+  /// Asks a silent peer for a sign of life, and cuts the connection where none comes; until stop_watching(). To run beside what uses the
+  /// socket.
+  boost::asio::awaitable<void> watch();
+  void stop_watching();
   boost::asio::awaitable<std::optional<std::string>> receive() override;
   boost::asio::awaitable<bool> send(char first, std::string_view rest) override;
   boost::asio::awaitable<void> close(CloseCode code, std::string reason) override;
@@ -31,7 +35,9 @@ class HttpWebSocket final : public WebSocket {
   boost::beast::websocket::stream<boost::beast::tcp_stream&> socket_;
   const HttpBounds& bounds_;
   WakeUp sent_;
-  bool sending_ = false, closing_ = false, text_seen_ = false;
+  boost::asio::steady_timer pulse_;
+  bool sending_ = false, receiving_ = false, closing_ = false, text_seen_ = false;
+  bool heard_ = false, watching_ = true;
 };
 
 }  // namespace bailiff::server

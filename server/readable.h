@@ -30,6 +30,7 @@ class Readable {
                                                          boost::asio::as_tuple(boost::asio::use_awaitable));
     co_return !error;
   }
+  [[nodiscard]] boost::asio::any_io_executor executor() { return descriptor_.get_executor(); }
   void close() {
     boost::system::error_code ignored;
     descriptor_.close(ignored);

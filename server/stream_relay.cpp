@@ -66,9 +66,10 @@ void log_lost(const core::Error& error) { log_warn("a command beside a program w
 
 }  // namespace
 
-StreamRelay::StreamRelay(const asio::any_io_executor& executor, WebSocket& socket, sandbox::ExecSession session)
+StreamRelay::StreamRelay(const asio::any_io_executor& executor, WebSocket& socket, sandbox::ExecSession session,
+                         std::chrono::milliseconds drain_time)
     : socket_(socket), control_(std::move(session.control)), ended_(executor, control_.get()), input_(executor), output_(executor),
-      errors_(executor), terminal_(!session.output.valid()) {
+      errors_(executor), terminal_(!session.output.valid()), drain_time_(drain_time), pumped_(executor) {
   take_over(input_, std::move(session.input));
   take_over(output_, std::move(session.output));
   take_over(errors_, std::move(session.errors));
@@ -100,11 +101,18 @@ awaitable<void> StreamRelay::to_client() {
   else co_await (pump(output_, Channel::output) && pump(errors_, Channel::errors) && await_end());
   if (!end_) co_return;
   if (!*end_) log_lost(end_->error());
-  co_await socket_.send(static_cast<char>(Channel::control), end_text(*end_));
+  asio::steady_timer late(ended_.executor(), drain_time_);
+  co_await (tell_end() || late.async_wait(asio::use_awaitable));
   co_await socket_.close(CloseCode::normal, "");
 }
 
+awaitable<void> StreamRelay::tell_end() {
+  const std::string text = end_text(*end_);
+  co_await socket_.send(static_cast<char>(Channel::control), text);
+}
+
 awaitable<void> StreamRelay::pump(Stream& from, Channel channel) {
+  ++pumps_;
   std::array<char, kChunkBytes> chunk;
   while (from.is_open()) {
     const auto count = ::read(from.native_handle(), chunk.data(), chunk.size());
@@ -117,6 +125,8 @@ awaitable<void> StreamRelay::pump(Stream& from, Channel channel) {
     const bool sent = co_await socket_.send(static_cast<char>(channel), std::string_view(chunk.data(), static_cast<std::size_t>(count)));
     if (!sent) break;
   }
+  --pumps_;
+  pumped_.all();
 }
 
 awaitable<void> StreamRelay::await_end() {
@@ -129,6 +139,9 @@ awaitable<void> StreamRelay::await_end() {
   input_.cancel(ignored);
   output_.cancel(ignored);
   errors_.cancel(ignored);
+  const auto deadline = std::chrono::steady_clock::now() + drain_time_;
+  while (pumps_ > 0 && std::chrono::steady_clock::now() < deadline) co_await pumped_.wait_until(deadline);
+  if (pumps_ > 0) co_await socket_.close(CloseCode::policy, "the output was not taken in time");
 }
 
 awaitable<void> StreamRelay::write_input(std::string bytes) {

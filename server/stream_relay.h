@@ -17,6 +17,7 @@
 
 #include "sandbox/client.h"
 #include "server/readable.h"
+#include "server/wake_up.h"
 #include "server/websocket.h"
 
 namespace bailiff::server {
@@ -25,8 +26,9 @@ enum class Channel : char { input = 0, output = 1, errors = 2, control = 3 };
 
 class StreamRelay {
  public:
-  /// `socket` outlives it.
-  StreamRelay(const boost::asio::any_io_executor& executor, WebSocket& socket, sandbox::ExecSession session);
+  /// `socket` outlives it. `drain_time`: how long the client may take for what is left when the program has ended.
+  StreamRelay(const boost::asio::any_io_executor& executor, WebSocket& socket, sandbox::ExecSession session,
+              std::chrono::milliseconds drain_time);
   StreamRelay(const StreamRelay&) = delete;
   StreamRelay& operator=(const StreamRelay&) = delete;
   /// Until the program has ended and the client knows, or the client is gone, which ends the program.
@@ -39,6 +41,7 @@ class StreamRelay {
   boost::asio::awaitable<void> to_client();
   boost::asio::awaitable<void> pump(Stream& from, Channel channel);
   boost::asio::awaitable<void> await_end();
+  boost::asio::awaitable<void> tell_end();
   boost::asio::awaitable<void> write_input(std::string bytes);
   /// What is wrong with it; empty where nothing is.
   boost::asio::awaitable<std::string> obey(std::string_view control);
@@ -49,6 +52,9 @@ class StreamRelay {
   Readable ended_;
   Stream input_, output_, errors_;
   const bool terminal_;
+  const std::chrono::milliseconds drain_time_;
+  WakeUp pumped_;
+  int pumps_ = 0;
   bool over_ = false;  // the program has ended or nobody wants it any more: what cannot be read now is not waited for
   std::optional<core::Result<sandbox::ExecEnd>> end_;
 };

@@ -16,8 +16,8 @@ enum class CloseCode : std::uint16_t { normal = 1000, going_away = 1001, unsuppo
 class WebSocket {
  public:
   virtual ~WebSocket() = default;
-  /// The next message; nothing when the connection is over: closed by either side, broken, or silent for too long. While nobody receives,
-  /// the peer's silence is not held against it.
+  /// The next message; nothing when the connection is over: closed by either side, broken, or silent for too long. The peer's silence is
+  /// not held against it while nobody receives, and while it has not taken what was sent: then it waits, or we do.
   virtual boost::asio::awaitable<std::optional<std::string>> receive() = 0;
   /// One binary message of a first byte and what follows; returns when it is on its way. False: the connection is over.
   virtual boost::asio::awaitable<bool> send(char first, std::string_view rest) = 0;

@@ -335,7 +335,9 @@ std::size_t fill(int fd) {
 }
 
 TEST_F(ExecTest, AClientThatDoesNotReadStopsTheProgram) {
-  begin();
+  HttpBounds bounds;
+  bounds.websocket_idle_time = std::chrono::milliseconds(100);  // which does not count while the client is waited for
+  begin(bounds);
   auto command = offer_pipes();
   WebSocketClient client(port);
   EXPECT_EQ(client.open(target()).status, 101);
@@ -351,6 +353,19 @@ TEST_F(ExecTest, AClientThatDoesNotReadStopsTheProgram) {
     if (frame.payload[0] == 1) received += frame.payload.size() - 1;
   }
   EXPECT_EQ(received, written);
+}
+
+TEST_F(ExecTest, AClientThatNeverReadsIsCutOffAfterTheEnd) {
+  HttpBounds bounds;
+  bounds.websocket_drain_time = bounds.websocket_close_time = std::chrono::milliseconds(100);
+  begin(bounds);
+  auto command = offer_pipes();
+  WebSocketClient client(port);
+  EXPECT_EQ(client.open(target()).status, 101);
+  fill(command.out.get());
+  command.end(0);
+  EXPECT_TRUE(command.is_abandoned());
+  EXPECT_TRUE(reaches([&] { return server->connections() == 0; }));
 }
 
 TEST_F(ExecTest, AProgramThatDoesNotReadStopsTheClient) {
