@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "cli/doctor.h"
+#include "cli/exec.h"
 #include "cli/exit_code.h"
 #include "cli/input.h"
 #include "cli/remote.h"
@@ -29,8 +30,9 @@ struct Parsed {
   SubmitOptions submit;
   JobsOptions jobs;
   DoctorOptions doctor;
-  ServerOptions job, action, languages;
-  std::string job_id, action_id;
+  ExecOptions exec;
+  ServerOptions job, action, languages, inspect;
+  std::string job_id, action_id, inspect_id;
   std::uint64_t wait_seconds = 0;
   std::vector<std::string> limits;  // "name=value", in the order given
   std::vector<std::string> trailing;  // what stands after "--": the program's, whatever it looks like
@@ -159,6 +161,31 @@ void add_job(CLI::App& app, Parsed& parsed, const Console& console) {
   add_action("resume", "Let a paused job go on");
 }
 
+void add_running(CLI::App& app, Parsed& parsed, const Console& console) {
+  CLI::App* exec = app.add_subcommand("exec", "Run a command beside a running job, in its sandbox");
+  exec->add_flag("-t,--tty", parsed.exec.terminal, "give it a terminal");
+  exec->add_option("-e,--env", parsed.exec.env, "a variable of its environment; may be repeated")
+      ->type_name("NAME=VALUE")
+      ->expected(1)
+      ->take_all();
+  exec->add_option("ID", parsed.exec.id, "the job's id")->required();
+  exec->add_option("COMMAND", parsed.exec.command, "the command; after a -- where one of its words begins with -");
+  add_server(*exec, parsed.exec.server);
+  exec->callback([&] {
+    parsed.exec.command.insert(parsed.exec.command.end(), parsed.trailing.begin(), parsed.trailing.end());
+    if (parsed.exec.command.empty()) throw CLI::RequiredError("COMMAND");
+    parsed.command = [&] { return exec_beside(parsed.exec, console); };
+  });
+  CLI::App* inspect = app.add_subcommand("inspect", "Show the sandbox of a running job: its namespaces, cgroups and processes");
+  inspect->add_option("ID", parsed.inspect_id, "the job's id")->required();
+  add_server(*inspect, parsed.inspect);
+  add_json(*inspect, parsed);
+  inspect->callback([&] {
+    parsed.inspect.json = parsed.json;
+    parsed.command = [&] { return inspect_job(parsed.inspect, parsed.inspect_id, console); };
+  });
+}
+
 void add_lists(CLI::App& app, Parsed& parsed, const Console& console) {
   CLI::App* jobs = app.add_subcommand("jobs", "List the newest jobs");
   jobs->add_option("--state", parsed.jobs.state, "only these")->check(CLI::IsMember({"queued", "running", "finished"}));
@@ -223,6 +250,7 @@ int run_app(std::vector<std::string> arguments, const Console& console) {
   add_run(app, parsed, console);
   add_submit(app, parsed, console);
   add_job(app, parsed, console);
+  add_running(app, parsed, console);
   add_lists(app, parsed, console);
   try {
     arguments = join_wait(std::move(arguments));

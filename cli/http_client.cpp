@@ -131,6 +131,27 @@ Expected<core::Json> HttpClient::json(const HttpRequest& request) {
   return document;
 }
 
+Expected<ServerAddress> parse_server(const std::string& url) {
+  const auto faulty = [&] { return failure(kExitUsage, fmt::format("\"{}\" is no server's URL", url), "write it as http://127.0.0.1:8080"); };
+  const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> parsed(curl_url(), &curl_url_cleanup);
+  const auto part = [&](CURLUPart what, unsigned flags) {
+    char* text = nullptr;
+    if (curl_url_get(parsed.get(), what, &text, flags) != CURLUE_OK) return std::string();
+    std::string copy(text);
+    curl_free(text);
+    return copy;
+  };
+  if (parsed == nullptr || curl_url_set(parsed.get(), CURLUPART_URL, url.c_str(), 0) != CURLUE_OK) return faulty();
+  const std::string scheme = part(CURLUPART_SCHEME, 0), own_port = part(CURLUPART_PORT, 0);
+  if (scheme != "http" && scheme != "https") return faulty();
+  ServerAddress address{scheme == "https", part(CURLUPART_HOST, 0), part(CURLUPART_PORT, CURLU_DEFAULT_PORT), "", part(CURLUPART_PATH, 0)};
+  address.host_header = own_port.empty() ? address.host : address.host + ":" + own_port;
+  // An IPv6 address is in brackets in a URL only.
+  if (address.host.starts_with('[')) address.host = address.host.substr(1, address.host.size() - 2);
+  while (address.path.ends_with('/')) address.path.pop_back();
+  return address;
+}
+
 std::string percent_encode(std::string_view text) {
   std::string encoded;
   for (const char c : text) {

@@ -47,6 +47,15 @@ class HttpClient {
   std::unique_ptr<void, CurlDelete> curl_;
 };
 
+/// A server's URL taken apart.
+struct ServerAddress {
+  bool tls = false;
+  std::string host, port;
+  std::string host_header;  // with the port where it is not the usual one
+  std::string path;         // before every path of ours; without a slash at its end
+};
+[[nodiscard]] Expected<ServerAddress> parse_server(const std::string& url);
+
 /// For one segment of a path or one value of a query: everything but unreserved characters encoded.
 [[nodiscard]] std::string percent_encode(std::string_view text);
 /// What a refused request means for the user.

@@ -199,6 +199,14 @@ Expected<ExitCode> act_on_job(const ServerOptions& options, const std::string& a
   return print(console.out, fmt::format("{}\n", summary(*job, console.out.paint())), kExitOk);
 }
 
+Expected<ExitCode> inspect_job(const ServerOptions& options, const std::string& id, const Console& console) {
+  auto client = connect(options);
+  if (!client) return std::unexpected(std::move(client.error()));
+  auto sandbox = client->json({.path = fmt::format("/v1/jobs/{}/namespaces", percent_encode(id))});
+  if (!sandbox) return std::unexpected(std::move(sandbox.error()));
+  return print(console.out, options.json ? dump(*sandbox) : render_sandbox(*sandbox, console.out.paint()), kExitOk);
+}
+
 Expected<ExitCode> list_languages(const ServerOptions& options, const Console& console) {
   auto client = connect(options);
   if (!client) return std::unexpected(std::move(client.error()));

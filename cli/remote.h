@@ -45,6 +45,7 @@ struct JobsOptions {
 /// Each prints what it has to say and returns the exit code.
 [[nodiscard]] Expected<ExitCode> submit(const SubmitOptions& options, const Console& console);
 [[nodiscard]] Expected<ExitCode> show_job(const ServerOptions& options, const std::string& id, const Console& console);
+[[nodiscard]] Expected<ExitCode> inspect_job(const ServerOptions& options, const std::string& id, const Console& console);
 [[nodiscard]] Expected<ExitCode> list_jobs(const JobsOptions& options, const Console& console);
 /// `action`: cancel, pause or resume.
 [[nodiscard]] Expected<ExitCode> act_on_job(const ServerOptions& options, const std::string& action, const std::string& id,

@@ -231,6 +231,43 @@ std::string render_languages(const Json& items, const Paint& paint) {
   return table.render(paint);
 }
 
+std::string render_sandbox(const Json& sandbox, const Paint& paint) {
+  const auto integer = [](const Json& object, const char* key) {
+    const Json& value = member(object, key);
+    return value.is_number_integer() ? value.dump() : std::string("-");
+  };
+  const auto rows = [&](const char* key, std::vector<Table::Cell> head, const auto& row) {
+    Table table;
+    table.add(std::move(head));
+    if (const Json& items = member(sandbox, key); items.is_array())
+      for (const Json& item : items) table.add(row(item));
+    return table.render(paint);
+  };
+  const bool is_test = member(sandbox, "test").is_object();
+  const Json& part = member(sandbox, is_test ? "test" : "step");
+  std::string page = fmt::format("job {}, {} {} \"{}\" in slot {}: {}, {} processes and threads\n", sanitise_line(text(sandbox, "job")),
+                                 is_test ? "test" : "step", integer(part, "index"), sanitise_line(text(part, "name")),
+                                 integer(sandbox, "slot"), size_text(number(sandbox, "memory_bytes")), integer(sandbox, "processes_now"));
+  constexpr auto kDim = Colour::dim;
+  page += "\n" + rows("namespaces", {{"namespace", kDim}, {"inode", kDim}, {"owner uid", kDim}, {"owner", kDim}, {"parent", kDim}},
+                      [&](const Json& one) -> std::vector<Table::Cell> {
+                        return {{text(one, "type")}, {integer(one, "inode")}, {integer(one, "owner_uid")}, {integer(one, "owner")},
+                                {integer(one, "parent")}};
+                      });
+  page += "\n" + rows("cgroups", {{"controllers", kDim}, {"cgroup", kDim}}, [&](const Json& group) -> std::vector<Table::Cell> {
+    std::vector<std::string> names;
+    if (const Json& list = member(group, "controllers"); list.is_array())
+      for (const Json& name : list)
+        if (name.is_string()) names.push_back(name.get<std::string>());
+    return {{names.empty() ? "(v2)" : fmt::format("{}", fmt::join(names, ","))}, {text(group, "path")}};
+  });
+  page += "\n" + rows("processes", {{"pid", kDim}, {"host pid", kDim}, {"name", kDim}}, [&](const Json& process) -> std::vector<Table::Cell> {
+    return {{integer(process, "pid")}, {integer(process, "host_pid")}, {text(process, "name")}};
+  });
+  if (member(sandbox, "processes_truncated") == true) page += paint(Colour::dim, "--- there are more processes") + "\n";
+  return page;
+}
+
 std::string render_failure(const Failure& failure, const Paint& paint) {
   std::string page = fmt::format("{} {}\n", paint(Colour::red, "bailiff:"), sanitise_line(failure.what));
   if (const Json& errors = member(failure.problem, "errors"); errors.is_array())

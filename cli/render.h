@@ -20,6 +20,8 @@ namespace bailiff::cli {
 [[nodiscard]] std::string render_job(const core::Json& job, const Paint& paint);
 [[nodiscard]] std::string render_jobs(const std::vector<core::Json>& jobs, const Paint& paint);
 [[nodiscard]] std::string render_languages(const core::Json& items, const Paint& paint);
+/// A running job's sandbox: its namespaces, cgroups and processes.
+[[nodiscard]] std::string render_sandbox(const core::Json& sandbox, const Paint& paint);
 /// "bailiff: what" and lines for each pointer of a problem document and for what to do next.
 [[nodiscard]] std::string render_failure(const Failure& failure, const Paint& paint);
 

@@ -19,7 +19,8 @@ struct HttpBounds {
   std::chrono::milliseconds write_time{30'000};      // of one slice of an answer
   std::chrono::milliseconds linger_time{2'000};      // a refused client may go on sending for this long before the close
   std::size_t websocket_message_bytes = 64 * 1024;       // of one message from a client; more ends the connection with 1009
-  std::chrono::milliseconds websocket_idle_time{60'000};  // without a sign of life: a ping is asked for after half of it
+  std::chrono::milliseconds websocket_ping_time{30'000};    // a silent client is asked for a sign of life so often
+  std::chrono::milliseconds websocket_idle_time{600'000};   // without one it is cut off; a host that is gone shows sooner, by TCP
   std::chrono::milliseconds websocket_close_time{5'000};  // for the closing handshake
   std::chrono::milliseconds websocket_drain_time{300'000};  // for a client to take what is left of an output that has ended
   std::chrono::milliseconds longest_wait{300'000};   // Prefer: wait asks for at most this

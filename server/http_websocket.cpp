@@ -1,5 +1,8 @@
 #include "server/http_websocket.h"
 
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <array>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
@@ -11,20 +14,32 @@ namespace bailiff::server {
 namespace asio = boost::asio;
 namespace beast = boost::beast;
 using Stream = beast::websocket::stream_base;
+using std::chrono::steady_clock;
 
 namespace {
 
 constexpr auto kResume = asio::as_tuple(asio::use_awaitable);
+// A peer whose host is gone is noticed after a minute, even while there is nothing to say.
+constexpr int kKeepAliveIdleS = 30, kKeepAliveIntervalS = 10, kKeepAliveProbes = 3;
+
+void keep_alive(int socket) {
+  const int on = 1;
+  (void)::setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  (void)::setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &kKeepAliveIdleS, sizeof kKeepAliveIdleS);
+  (void)::setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &kKeepAliveIntervalS, sizeof kKeepAliveIntervalS);
+  (void)::setsockopt(socket, IPPROTO_TCP, TCP_KEEPCNT, &kKeepAliveProbes, sizeof kKeepAliveProbes);
+}
 
 }  // namespace
 
 HttpWebSocket::HttpWebSocket(beast::tcp_stream& stream, const HttpBounds& bounds)
     : socket_(stream), bounds_(bounds), sent_(stream.get_executor()), pulse_(stream.get_executor()) {
   stream.expires_never();  // the WebSocket has timeouts of its own
+  keep_alive(stream.socket().native_handle());
   socket_.binary(true);
   socket_.auto_fragment(false);
   socket_.read_message_max(bounds.websocket_message_bytes);
-  socket_.control_callback([this](beast::websocket::frame_type, beast::string_view) { heard_ = true; });
+  socket_.control_callback([this](beast::websocket::frame_type, beast::string_view) { heard_at_ = steady_clock::now(); });
 }
 
 asio::awaitable<bool> HttpWebSocket::accept(const UpgradeRequest& request) {
@@ -36,9 +51,10 @@ asio::awaitable<bool> HttpWebSocket::accept(const UpgradeRequest& request) {
 
 asio::awaitable<std::optional<std::string>> HttpWebSocket::receive() {
   beast::flat_buffer buffer;
-  receiving_ = heard_ = true;
+  receiving_ = true;
   auto [ec, count] = co_await socket_.async_read(buffer, kResume);
   receiving_ = false;
+  heard_at_ = steady_clock::now();
   if (ec) co_return std::nullopt;
   text_seen_ = socket_.got_text();
   if (text_seen_) co_return std::nullopt;
@@ -58,21 +74,16 @@ asio::awaitable<bool> HttpWebSocket::send(char first, std::string_view rest) {
 }
 
 asio::awaitable<void> HttpWebSocket::watch() {
-  for (bool asked = false; watching_;) {
-    heard_ = false;
-    pulse_.expires_after(bounds_.websocket_idle_time / 2);
+  heard_at_ = steady_clock::now();
+  while (watching_) {
+    pulse_.expires_after(bounds_.websocket_ping_time);
     co_await pulse_.async_wait(kResume);
     if (!watching_) co_return;
-    if (heard_ || sending_ || !receiving_) {
-      asked = false;
-    } else if (asked) {
-      beast::error_code ignored;
-      socket_.next_layer().socket().close(ignored);
-      co_return;
-    } else {
-      asked = true;
-      co_await socket_.async_ping({}, kResume);
-    }
+    const auto now = steady_clock::now();
+    if (sending_ || !receiving_) heard_at_ = now;
+    if (now - heard_at_ < bounds_.websocket_ping_time) continue;
+    if (now - heard_at_ >= bounds_.websocket_idle_time) co_return cut();
+    co_await socket_.async_ping({}, kResume);
   }
 }
 
@@ -91,6 +102,10 @@ asio::awaitable<void> HttpWebSocket::close(CloseCode code, std::string reason) {
   asio::steady_timer late(socket_.get_executor(), bounds_.websocket_close_time);
   // A write that the peer does not take holds the close frame back.
   co_await (shake_hands(code, std::move(reason)) || late.async_wait(asio::use_awaitable));
+  cut();
+}
+
+void HttpWebSocket::cut() {
   beast::error_code ignored;
   socket_.next_layer().socket().close(ignored);
 }

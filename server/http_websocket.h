@@ -21,8 +21,8 @@ class HttpWebSocket final : public WebSocket {
   HttpWebSocket(boost::beast::tcp_stream& stream, const HttpBounds& bounds);
   /// The handshake. False: the connection is over.
   boost::asio::awaitable<bool> accept(const UpgradeRequest& request);
-  /// Asks a silent peer for a sign of life, and cuts the connection where none comes; until stop_watching(). To run beside what uses the
-  /// socket.
+  /// Asks a silent peer for a sign of life, and cuts the connection where none comes in time; until stop_watching(). To run beside what
+  /// uses the socket.
   boost::asio::awaitable<void> watch();
   void stop_watching();
   boost::asio::awaitable<std::optional<std::string>> receive() override;
@@ -30,6 +30,7 @@ class HttpWebSocket final : public WebSocket {
   boost::asio::awaitable<void> close(CloseCode code, std::string reason) override;
 
  private:
+  void cut();
   boost::asio::awaitable<void> shake_hands(CloseCode code, std::string reason);
 
   boost::beast::websocket::stream<boost::beast::tcp_stream&> socket_;
@@ -37,7 +38,8 @@ class HttpWebSocket final : public WebSocket {
   WakeUp sent_;
   boost::asio::steady_timer pulse_;
   bool sending_ = false, receiving_ = false, closing_ = false, text_seen_ = false;
-  bool heard_ = false, watching_ = true;
+  bool watching_ = true;
+  std::chrono::steady_clock::time_point heard_at_;
 };
 
 }  // namespace bailiff::server

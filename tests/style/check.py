@@ -23,7 +23,7 @@ KNOWS = {  # room -> the rooms whose headers it may include and whose libraries 
     "cli": {"core", "core/json", "sandbox", "images", "cli"},
 }
 LIBRARIES = {  # first part of an include in <> -> the rooms that may use it; what is not named here is the C++ or the system library
-    "boost": {"server"},
+    "boost": {"server", "cli"},
     "nlohmann": {"core/json", "server", "cli"},
     "spdlog": {"server"},
     "SQLiteCpp": {"storage"},

@@ -307,6 +307,7 @@ TEST_F(ExecTest, AClientThatLeavesEndsTheCommand) {
 
 TEST_F(ExecTest, ASilentClientIsCutOff) {
   HttpBounds bounds;
+  bounds.websocket_ping_time = std::chrono::milliseconds(50);
   bounds.websocket_idle_time = std::chrono::milliseconds(200);
   begin(bounds);
   auto command = offer_pipes();
@@ -317,7 +318,7 @@ TEST_F(ExecTest, ASilentClientIsCutOff) {
     ASSERT_EQ(frame.opcode, 9);
     client.send_frame(10, frame.payload);
   }
-  EXPECT_TRUE(command.is_abandoned());  // no pong to the next one
+  EXPECT_TRUE(command.is_abandoned());  // no pong to the next ones
 }
 
 /// Writes until it would block; how much went in.
@@ -336,6 +337,7 @@ std::size_t fill(int fd) {
 
 TEST_F(ExecTest, AClientThatDoesNotReadStopsTheProgram) {
   HttpBounds bounds;
+  bounds.websocket_ping_time = std::chrono::milliseconds(20);
   bounds.websocket_idle_time = std::chrono::milliseconds(100);  // which does not count while the client is waited for
   begin(bounds);
   auto command = offer_pipes();
@@ -371,6 +373,7 @@ TEST_F(ExecTest, AClientThatNeverReadsIsCutOffAfterTheEnd) {
 TEST_F(ExecTest, AProgramThatDoesNotReadStopsTheClient) {
   HttpBounds bounds;
   bounds.websocket_close_time = std::chrono::milliseconds(100);
+  bounds.websocket_ping_time = std::chrono::milliseconds(20);
   bounds.websocket_idle_time = std::chrono::milliseconds(100);  // which does not count while the program is waited for
   begin(bounds);
   auto command = offer_pipes();

@@ -1,0 +1,27 @@
+#pragma once
+// `bailiff exec`: a command beside a running job, joined with our own standard streams. The messages are those of server/stream_relay.h
+// (docs: /openapi.json).
+#include <string>
+#include <vector>
+
+#include "cli/failure.h"
+#include "cli/remote.h"
+#include "cli/terminal.h"
+
+namespace bailiff::cli {
+
+struct ExecOptions {
+  ServerOptions server;
+  std::string id;
+  std::vector<std::string> command;
+  std::vector<std::string> env;  // "NAME=value"
+  bool terminal = false;
+};
+
+/// The command's own exit code, 128 + n where signal n ended it.
+[[nodiscard]] Expected<ExitCode> exec_beside(const ExecOptions& options, const Console& console);
+
+/// Path and query of the WebSocket.
+[[nodiscard]] std::string exec_target(const ExecOptions& options);
+
+}  // namespace bailiff::cli
