@@ -25,6 +25,9 @@
 
 namespace bailiff::sandbox {
 
+// Of the CPU quota. Short, so that a throttled burst waits little.
+inline constexpr std::uint64_t kCpuPeriodUs = 20'000;
+
 struct CgroupLimits {
   std::uint64_t memory_bytes;
   std::uint64_t processes;   // of the program; our init comes on top

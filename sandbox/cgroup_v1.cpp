@@ -15,7 +15,6 @@
 namespace bailiff::sandbox {
 namespace {
 
-constexpr std::uint64_t kPeriodUs = 20'000;           // short, so that a throttled burst waits little
 constexpr std::uint64_t kMinQuotaUs = 1'000;          // the kernel's own minimum
 constexpr std::uint64_t kSocketBytes = 64 << 20;     // of network sockets; beyond it they are charged as other memory is
 constexpr std::uint64_t kKeepCacheBytes = 4 << 20;    // page cache of earlier steps that may stay charged
@@ -208,9 +207,9 @@ class StationV1 final : public Station {
   core::Status set_cpus(std::uint64_t cpus_milli) {
     if (cpus_milli == set_cpus_milli_) return {};
     const long host_cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    const std::uint64_t quota = std::max(kMinQuotaUs, cpus_milli * kPeriodUs / 1000);
+    const std::uint64_t quota = std::max(kMinQuotaUs, cpus_milli * kCpuPeriodUs / 1000);
     const bool unlimited = cpus_milli >= static_cast<std::uint64_t>(host_cpus) * 1000;
-    if (auto set = write_kernel_file(cpu_ + "/cpu.cfs_period_us", std::to_string(kPeriodUs)); !set) return set;
+    if (auto set = write_kernel_file(cpu_ + "/cpu.cfs_period_us", std::to_string(kCpuPeriodUs)); !set) return set;
     if (auto set = write_kernel_file(cpu_ + "/cpu.cfs_quota_us", unlimited ? "-1" : std::to_string(quota)); !set) return set;
     set_cpus_milli_ = cpus_milli;
     return {};

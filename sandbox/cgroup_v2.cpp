@@ -11,7 +11,6 @@
 namespace bailiff::sandbox {
 namespace {
 
-constexpr std::uint64_t kPeriodUs = 20'000;
 constexpr std::uint64_t kMinQuotaUs = 1'000;
 
 class StationV2 final : public Station {
@@ -50,9 +49,9 @@ class StationV2 final : public Station {
 
   core::Status begin(const CgroupLimits& limits) override {
     const long host_cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    const std::uint64_t quota = std::max(kMinQuotaUs, limits.cpus_milli * kPeriodUs / 1000);
+    const std::uint64_t quota = std::max(kMinQuotaUs, limits.cpus_milli * kCpuPeriodUs / 1000);
     const bool unlimited = limits.cpus_milli >= static_cast<std::uint64_t>(host_cpus) * 1000;
-    const std::string cpu_max = (unlimited ? "max" : std::to_string(quota)) + " " + std::to_string(kPeriodUs);
+    const std::string cpu_max = (unlimited ? "max" : std::to_string(quota)) + " " + std::to_string(kCpuPeriodUs);
     if (auto set = write_kernel_file(group_ + "/cpu.max", cpu_max); !set) return set;
     if (auto set = write_kernel_file(group_ + "/pids.max", std::to_string(limits.processes + 1)); !set) return set;
     if (auto set = io_.limit(limits.io); !set) return set;

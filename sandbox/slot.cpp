@@ -14,6 +14,7 @@
 
 #include "sandbox/collect.h"
 #include "sandbox/message.h"
+#include "sandbox/priority.h"
 #include "sandbox/program.h"
 #include "sandbox/socket.h"
 #include "sandbox/stall.h"
@@ -211,6 +212,9 @@ std::string image_directory(const std::string& run_directory, std::size_t image)
 
 std::string station_name(unsigned slot, unsigned station) { return "slot" + std::to_string(slot) + static_cast<char>('a' + station); }
 
-int run_slot(const SlotContext& context, core::Fd caller) { return SlotProcess(context, std::move(caller)).run(); }
+int run_slot(const SlotContext& context, core::Fd caller) {
+  run_before_others();
+  return SlotProcess(context, std::move(caller)).run();
+}
 
 }  // namespace bailiff::sandbox

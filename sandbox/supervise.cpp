@@ -198,7 +198,7 @@ class Supervision {
     if (n != sizeof report) return on_init_death();
     take_program_reports();
     if (report.kind != InitReport::Kind::ended) return fail("unexpected report from init");
-    wall_ = Clock::time_point(nanoseconds(report.at_ns)) - executing_at_;
+    if (!paused_) wall_ = Clock::time_point(nanoseconds(report.at_ns)) - executing_at_;
     status_ = report.status;
     setup_cpu_ns_ += report.cpu_ns;
     ended_ = true;
@@ -261,15 +261,23 @@ class Supervision {
     return {};
   }
 
-  /// The timer goes off at the earliest instant at which a limit can have been reached: CPU time passes at most as fast as there are CPUs.
+  /// The timer goes off at the earliest instant at which a limit can have been reached.
   void arm() {
     const std::uint64_t limit_ns = request_.limits.cpu_time_us * 1000;
-    static const auto host_cpus = static_cast<std::uint64_t>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
-    const std::uint64_t allowed_cpus = (request_.limits.cpus_milli + 999) / 1000;
-    const std::uint64_t rate = std::max<std::uint64_t>(1, std::min({allowed_cpus, host_cpus, request_.limits.processes}));
-    const auto cpu_left = nanoseconds((limit_ns - std::min(limit_ns, cpu_seen_ns_)) / rate);
+    const auto cpu_left = earliest_use(limit_ns - std::min(limit_ns, cpu_seen_ns_));
     const auto wall_left = std::chrono::microseconds(request_.limits.wall_time_us) - (Clock::now() - executing_at_);
     set_timer(std::max<nanoseconds>(std::min<nanoseconds>(std::max(cpu_left, kCpuCheck), wall_left), std::chrono::microseconds(1)));
+  }
+
+  /// CPU time passes at most as fast as there are CPUs and threads, and over a while at most at the allowed rate, which lets pass at once
+  /// what a whole period and the CPUs' unspent slices of it come to.
+  [[nodiscard]] nanoseconds earliest_use(std::uint64_t cpu_ns) const {
+    static const auto host_cpus = static_cast<std::uint64_t>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
+    constexpr std::uint64_t kSliceNs = 5'000'000;  // sched_cfs_bandwidth_slice_us
+    const std::uint64_t at_once = std::max<std::uint64_t>(1, std::min(host_cpus, request_.limits.processes));
+    const std::uint64_t burst_ns = request_.limits.cpus_milli * kCpuPeriodUs + at_once * kSliceNs;
+    const std::uint64_t throttled_ns = (cpu_ns - std::min(cpu_ns, burst_ns)) * 1000 / request_.limits.cpus_milli;
+    return nanoseconds(std::max(cpu_ns / at_once, throttled_ns));
   }
 
   void set_timer(nanoseconds after) const {
