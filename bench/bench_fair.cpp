@@ -69,8 +69,6 @@ void limit_part(const Settings& settings, bench::Rig& rig, const char* what) {
     const auto below = bench::run(rig.slot(0), bench::request_for(words_for(0.95), limits)).outcome.verdict;
     const auto above = bench::run(rig.slot(0), bench::request_for(words_for(1.05), limits)).outcome.verdict;
     wrong += (below != core::Verdict::ok) + (above != core::Verdict::time_limit_exceeded);
-    if (below != core::Verdict::ok) std::printf("below: %s\n", std::string(core::name(below)).c_str());
-    if (above != core::Verdict::time_limit_exceeded) std::printf("above: %s\n", std::string(core::name(above)).c_str());
     const auto endless = bench::run(rig.slot(0), bench::request_for({"victim", "spin_forever"}, limits)).outcome;
     if (endless.verdict != core::Verdict::time_limit_exceeded) ++wrong;
     beyond_ms.push_back((static_cast<double>(endless.usage.cpu_us) - static_cast<double>(limits.cpu_time_us)) / 1000);
