@@ -22,6 +22,7 @@
 #include "core/limits.h"
 #include "core/result.h"
 #include "sandbox/cgroup_io.h"
+#include "sandbox/cgroup_net.h"
 
 namespace bailiff::sandbox {
 
@@ -45,6 +46,7 @@ struct CgroupUsage {
   std::uint64_t oom_kills = 0, pids_max_hits = 0, throttled_ns = 0;
   std::uint64_t memory_anon_bytes = 0, memory_file_bytes = 0;  // at the time of the call
   std::optional<IoBytes> io;  // nothing: not counted here
+  std::optional<std::uint64_t> cpu_pressure_us;  // time that some thread of the group waited for a CPU; nothing: not counted here
 };
 
 class Station {
@@ -71,12 +73,20 @@ class Station {
   [[nodiscard]] virtual short oom_poll_events() const = 0;
   /// True when the OOM killer really killed since begin().
   virtual bool take_oom_event() = 0;
-  /// Stops every process of the sandbox, until release().
+  /// Stops every process of the sandbox, until thaw() or release().
   virtual core::Status freeze() = 0;
-  /// Undoes freeze() and lifts caps on I/O until the next begin(); harmless without them. What is killed may need it to die.
+  /// Harmless where nothing is frozen.
+  virtual core::Status thaw() = 0;
+  /// thaw(), and caps on I/O are lifted until the next begin(): what is killed may need it to die. Harmless without them.
   virtual core::Status release() = 0;
   /// After everything in the sandbox is dead: removes what prepare() made and gives back caches charged to the station.
   virtual core::Status end() = 0;
+
+  /// Groups of other v1 hierarchies that the spawner is to be a member of too. Before adopt_spawner().
+  void add_groups(std::vector<std::string> groups) { other_groups_ = std::move(groups); }
+
+ protected:
+  std::vector<std::string> other_groups_;
 };
 
 /// One path for each controller; empty where there is none. Those that v2 has are one and the same there.
@@ -107,6 +117,8 @@ class CgroupHost {
   static core::Result<CgroupHost> make(const std::string& name, bool delegated, const std::string& root = "");
   CgroupHost(CgroupHost&&) noexcept = default;
   CgroupHost& operator=(CgroupHost&&) noexcept = default;
+  /// Has the packets of all stations made from now on marked. ErrorKind::unavailable: the hierarchy is not there.
+  core::Status mark_packets(const NetMarks& marks);
   /// Whether slots can be pinned to these CPUs, a cpuset list. ErrorKind::invalid: not to these; unavailable: not at all.
   [[nodiscard]] core::Status can_pin(const std::string& cpus) const;
   /// Groups of one station; `cpus` is a cpuset list or empty.
@@ -119,15 +131,20 @@ class CgroupHost {
 
  private:
   CgroupHost() = default;
-  core::Status find_hierarchies(const std::string& root, const std::string& name);
-  core::Status make_unified_base(const std::string& name, const std::string& own_group, const std::string& root_group);
+  core::Status find_hierarchies();
+  core::Status make_unified_base(const std::string& own_group, const std::string& root_group);
   [[nodiscard]] std::vector<std::string> all_bases() const;
+  core::Result<std::vector<std::string>> make_marked_groups(const std::string& station) const;
+  std::string root_, name_;
   bool unified_ = false, delegated_ = false;
+  NetMarks marks_;
+  std::string net_cls_, net_prio_;  // our subtree's directory there; empty without marks
   ControllerPaths bases_;  // our subtree's directory in each hierarchy
 };
 
 /// The mount point and this process's path of each hierarchy that matters, from /proc/self/{mountinfo,cgroup} texts. Pure.
 struct CgroupHierarchies : ControllerPaths {
+  std::string net_cls, net_prio;  // of v1 in any case
   std::string unified_root;  // mount point of the v2 hierarchy; set where `unified` is
   bool unified = false;
 };

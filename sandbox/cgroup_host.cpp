@@ -10,6 +10,7 @@
 #include <map>
 #include <sstream>
 #include <thread>
+#include <tuple>
 
 #include "sandbox/cgroup.h"
 #include "sandbox/cgroup_cpuset.h"
@@ -36,6 +37,9 @@ bool lists(std::string_view comma_separated, std::string_view name) {
   }
   return false;
 }
+
+/// The group, or the root of its hierarchy where a cgroup namespace hides our path.
+std::string visible(const std::string& group) { return exists(group) ? group : group.substr(0, group.rfind('/')); }
 
 std::vector<std::string> child_directories(const std::string& path) {
   std::vector<std::string> names;
@@ -200,13 +204,17 @@ CgroupHierarchies parse_hierarchies(std::string_view mountinfo, std::string_view
     found.unified = true;
     found.unified_root = mount->point;
   }
+  found.net_cls = directory("net_cls", "cgroup");
+  found.net_prio = directory("net_prio", "cgroup");
   return found;
 }
 
 core::Result<CgroupHost> CgroupHost::make(const std::string& name, bool delegated, const std::string& root) {
   CgroupHost host;
+  host.root_ = root;
+  host.name_ = name;
   host.delegated_ = delegated;
-  if (auto found = host.find_hierarchies(root, name); !found) return std::unexpected(found.error());
+  if (auto found = host.find_hierarchies(); !found) return std::unexpected(found.error());
   if (host.unified_) return host;
   for (const auto& base : host.all_bases())
     if (auto made = make_directory(base); !made) return std::unexpected(made.error());
@@ -232,38 +240,67 @@ std::vector<pid_t> group_members(const std::string& group) {
   return members;
 }
 
-core::Status CgroupHost::find_hierarchies(const std::string& root, const std::string& name) {
-  const auto own = hierarchies_of("self", root);
+core::Status CgroupHost::find_hierarchies() {
+  const auto own = hierarchies_of("self", root_);
   if (!own) return std::unexpected(own.error());
   const auto& found = *own;
   unified_ = found.unified;
   if (unified_)
-    return make_unified_base(name, exists(root + found.memory) ? root + found.memory : root + found.unified_root,
-                             root + found.unified_root);
+    return make_unified_base(exists(root_ + found.memory) ? root_ + found.memory : root_ + found.unified_root,
+                             root_ + found.unified_root);
   std::vector<std::string> parents;
   for (const auto& controller : kControllers) {
-    std::string parent = found.*controller.path;
-    if (parent.empty() && controller.required)
+    const std::string& path = found.*controller.path;
+    if (path.empty() && controller.required)
       return core::error(core::ErrorKind::unavailable,
                          std::string("no cgroup hierarchy with the ") + controller.name + " controller is mounted (see `bailiff doctor`)");
-    if (parent.empty()) continue;
-    parent.insert(0, root);
-    if (!exists(parent)) parent = parent.substr(0, parent.rfind('/'));  // a cgroup namespace that hides our path
-    parents.push_back(parent);
-    bases_.*controller.path = parent + "/" + name;
+    if (path.empty()) continue;
+    parents.push_back(visible(root_ + path));
+    bases_.*controller.path = parents.back() + "/" + name_;
   }
-  remove_stale(parents, name.substr(0, name.rfind('.')));
+  remove_stale(parents, name_.substr(0, name_.rfind('.')));
   return {};
 }
 
-core::Status CgroupHost::make_unified_base(const std::string& name, const std::string& own_group, const std::string& root_group) {
+core::Status CgroupHost::mark_packets(const NetMarks& marks) {
+  const auto own = hierarchies_of("self", root_);
+  if (!own) return std::unexpected(own.error());
+  for (const auto& [mark, path, base, name] :
+       {std::tuple(marks.class_id, &own->net_cls, &net_cls_, "net_cls"), {marks.priority, &own->net_prio, &net_prio_, "net_prio"}}) {
+    if (mark == 0) continue;
+    if (path->empty())
+      return core::error(core::ErrorKind::unavailable, std::string("packets cannot be marked: no cgroup v1 hierarchy with ") + name +
+                                                           " is mounted; mount -t cgroup -o " + name + " cgroup /sys/fs/cgroup/" + name);
+    const std::string parent = visible(root_ + *path);
+    remove_stale({parent}, name_.substr(0, name_.rfind('.')));
+    *base = parent + "/" + name_;
+    if (auto made = make_directory(*base); !made) return made;
+  }
+  marks_ = marks;
+  return {};
+}
+
+core::Result<std::vector<std::string>> CgroupHost::make_marked_groups(const std::string& station) const {
+  std::vector<std::string> groups;
+  for (const auto* base : {&net_cls_, &net_prio_}) {
+    if (base->empty()) continue;
+    const std::string group = *base + "/" + station;
+    if (auto made = make_directory(group); !made) return std::unexpected(made.error());
+    auto set = base == &net_cls_ ? set_net_class(group, marks_.class_id) : set_net_priority(group, marks_.priority);
+    if (!set) return std::unexpected(set.error());
+    if (groups.empty() || groups.back() != group) groups.push_back(group);  // both may be in one hierarchy
+  }
+  return groups;
+}
+
+core::Status CgroupHost::make_unified_base(const std::string& own_group, const std::string& root_group) {
   // A group with processes in it cannot hand controllers to its children; only the root can. Our own group is right where it holds nobody
   // but us (a service or container): we move into a leaf of it. In a login session it holds others, and the root of what we see is left.
   core::Status last = core::error(core::ErrorKind::unavailable, "no cgroup v2 group that could hold ours");
   for (const auto& parent : {own_group, root_group}) {
     if (delegated_ && parent != own_group) break;
-    remove_stale({parent}, name.substr(0, name.rfind('.')));
-    const std::string base = parent + "/" + name;
+    remove_stale({parent}, name_.substr(0, name_.rfind('.')));
+    const std::string base = parent + "/" + name_;
     last = make_directory(base);
     if (!last) continue;
     last = enable_controllers(parent);
@@ -284,13 +321,21 @@ std::vector<std::string> CgroupHost::all_bases() const {
     const std::string& base = bases_.*controller.path;
     if (!base.empty() && std::find(bases.begin(), bases.end(), base) == bases.end()) bases.push_back(base);
   }
+  for (const auto* base : {&net_cls_, &net_prio_})
+    if (!base->empty() && bases.back() != *base) bases.push_back(*base);
   return bases;
 }
 
 core::Result<std::unique_ptr<Station>> CgroupHost::make_station(const std::string& station, const std::string& cpus) const {
   if (!cpus.empty())
     if (auto can = can_pin(cpus); !can) return std::unexpected(can.error());
-  if (unified_) return make_station_v2(bases_.memory, station, cpus);
+  auto marked = make_marked_groups(station);
+  if (!marked) return std::unexpected(marked.error());
+  if (unified_) {
+    auto made = make_station_v2(bases_.memory, station, cpus);
+    made->add_groups(std::move(*marked));
+    return made;
+  }
   for (const auto& base : all_bases())
     if (auto made = make_directory(base + "/" + station); !made) return std::unexpected(made.error());
   ControllerPaths groups;
@@ -300,7 +345,9 @@ core::Result<std::unique_ptr<Station>> CgroupHost::make_station(const std::strin
     if (auto set = set_cpuset_v1(bases_.cpuset, groups.cpuset, cpus); !set) return std::unexpected(set.error());
   if (!groups.devices.empty())
     if (auto limited = limit_devices_v1(groups.devices); !limited) return std::unexpected(limited.error());
-  return make_station_v1(groups);
+  auto made = make_station_v1(groups);
+  made->add_groups(std::move(*marked));
+  return made;
 }
 
 core::Status CgroupHost::can_pin(const std::string& cpus) const {

@@ -33,6 +33,8 @@ class StationV1 final : public Station {
       if (group.empty() || &group == &pids_) continue;  // of pids it gets one below
       if (auto attached = write_kernel_file(group + "/cgroup.procs", std::to_string(spawner)); !attached) return attached;
     }
+    for (const auto& group : other_groups_)
+      if (auto attached = write_kernel_file(group + "/cgroup.procs", std::to_string(spawner)); !attached) return attached;
     if (auto renewed = renew_pids_group(); !renewed) return renewed;
     auto io = IoControl::open(groups_.blkio, false, image_disks(image_root));
     if (!io) return std::unexpected(io.error());
@@ -43,7 +45,8 @@ class StationV1 final : public Station {
   core::Status prepare() override { return {}; }
   int clone_into() const override { return -1; }
   std::vector<std::string> groups() const override {
-    std::vector<std::string> groups = {pids_group_};
+    std::vector<std::string> groups = other_groups_;
+    groups.push_back(pids_group_);
     for (const auto& controller : kControllers)
       if (const std::string& group = groups_.*controller.path; !group.empty() && &group != &pids_) groups.push_back(group);
     return groups;
@@ -111,9 +114,10 @@ class StationV1 final : public Station {
     if (groups_.freezer.empty()) return core::error(core::ErrorKind::unavailable, "no freezer hierarchy is mounted");
     return freezer_.freeze(groups_.freezer);
   }
+  core::Status thaw() override { return freezer_.thaw(); }
   core::Status release() override {
     if (auto lifted = io_.limit({}); !lifted) return lifted;
-    return freezer_.thaw();
+    return thaw();
   }
 
   core::Status end() override {

@@ -6,6 +6,7 @@
 #include "sandbox/cgroup.h"
 #include "sandbox/cgroup_freezer.h"
 #include "sandbox/cgroup_members.h"
+#include "sandbox/disturbance.h"
 #include "sandbox/kernel_file.h"
 
 namespace bailiff::sandbox {
@@ -19,8 +20,10 @@ class StationV2 final : public Station {
       : base_(std::move(base)), station_(std::move(station)), cpus_(std::move(cpus)) {}
   ~StationV2() override { (void)end(); }
 
-  core::Status adopt_spawner(pid_t, const std::string& image_root) override {
+  core::Status adopt_spawner(pid_t spawner, const std::string& image_root) override {
     disks_ = image_disks(image_root);
+    for (const auto& group : other_groups_)
+      if (auto attached = write_kernel_file(group + "/cgroup.procs", std::to_string(spawner)); !attached) return attached;
     return {};
   }
 
@@ -34,6 +37,8 @@ class StationV2 final : public Station {
     directory_ = std::move(*directory);
     cpu_fd_ = std::move(*cpu);
     events_fd_ = std::move(*events);
+    auto pressure = open_kernel_file(group_ + "/cpu.pressure", O_RDONLY);
+    pressure_fd_ = pressure ? std::move(*pressure) : core::Fd();  // absent where the kernel was told not to count it
     auto io = IoControl::open(group_, true, disks_);
     if (!io) return std::unexpected(io.error());
     io_ = std::move(*io);
@@ -45,7 +50,11 @@ class StationV2 final : public Station {
   }
 
   int clone_into() const override { return directory_.get(); }
-  std::vector<std::string> groups() const override { return {group_}; }
+  std::vector<std::string> groups() const override {
+    std::vector<std::string> groups = other_groups_;
+    groups.push_back(group_);
+    return groups;
+  }
 
   core::Status begin(const CgroupLimits& limits) override {
     const long host_cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -82,6 +91,7 @@ class StationV2 final : public Station {
     now->system_ns -= base_usage_.system_ns;
     now->throttled_ns -= base_usage_.throttled_ns;
     if (now->io) *now->io = {now->io->read - base_usage_.io->read, now->io->written - base_usage_.io->written};
+    if (now->cpu_pressure_us) *now->cpu_pressure_us -= base_usage_.cpu_pressure_us.value_or(0);
     const auto peak = read_kernel_file(group_ + "/memory.peak");  // since Linux 5.19
     const auto stat = read_kernel_file(group_ + "/memory.stat");
     if (!peak || !stat) return std::unexpected(peak ? stat.error() : peak.error());
@@ -109,17 +119,20 @@ class StationV2 final : public Station {
     frozen_ = true;
     return set_frozen_v2(group_, true);
   }
+  core::Status thaw() override {
+    if (!std::exchange(frozen_, false)) return {};
+    return set_frozen_v2(group_, false);
+  }
   core::Status release() override {
     if (auto lifted = io_.limit({}); !lifted) return lifted;
-    if (!frozen_) return {};
-    frozen_ = false;
-    return set_frozen_v2(group_, false);
+    return thaw();
   }
 
   core::Status end() override {
     directory_.reset();
     cpu_fd_.reset();
     events_fd_.reset();
+    pressure_fd_.reset();
     if (group_.empty()) return {};
     // The last task leaves its group a moment after its parent could reap it; the kernel says so in cgroup.events.
     for (int tries = 0; rmdir(group_.c_str()) != 0; ++tries) {
@@ -158,11 +171,13 @@ class StationV2 final : public Station {
       if (!io) return std::unexpected(io.error());
       counters.io = *io;
     }
+    if (const auto pressure = pressure_fd_.valid() ? read_kernel_file(pressure_fd_.get()) : core::Result<std::string>(""); pressure)
+      counters.cpu_pressure_us = parse_pressure_us(*pressure);
     return counters;
   }
 
   std::string base_, station_, cpus_, group_;
-  core::Fd directory_, cpu_fd_, events_fd_;
+  core::Fd directory_, cpu_fd_, events_fd_, pressure_fd_;
   ImageDisks disks_;
   IoControl io_;
   CgroupUsage base_usage_;

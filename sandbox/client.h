@@ -19,6 +19,7 @@
 #include "core/limits.h"
 #include "core/outcome.h"
 #include "core/result.h"
+#include "sandbox/cgroup_net.h"
 #include "sandbox/tree.h"
 
 namespace bailiff::sandbox {
@@ -42,6 +43,7 @@ struct LauncherConfig {
   std::vector<Image> images;             // the launcher runs nothing in any other
   core::Limits ceiling = core::ceiling_limits();  // the launcher refuses requests above it
   std::uint32_t uid_base = 0x30000000;   // slot k uses host ids [uid_base + k * 65536, … + 65536)
+  NetMarks net_marks;                    // on the packets of every step; none: nothing is set
   std::uint64_t clock_start_s = 0;       // what a program's monotonic and boot clocks start at
   std::string cgroup_parent = "bailiff"; // our subtree's name under the launcher's own cgroup
   CgroupDriver cgroup_driver = CgroupDriver::automatic;

@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -79,8 +80,10 @@ class Init {
     const pid_t program = start();
     const std::uint64_t idle_cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
     const int status = reap(program);
-    send(config_.ends.control,
-         {InitReport::Kind::ended, InitStep::none, 0, status, clock_ns(CLOCK_PROCESS_CPUTIME_ID) - idle_cpu_ns, ended_ns_});
+    rusage reaped{};
+    (void)getrusage(RUSAGE_CHILDREN, &reaped);
+    send(config_.ends.control, {InitReport::Kind::ended, InitStep::none, 0, status, clock_ns(CLOCK_PROCESS_CPUTIME_ID) - idle_cpu_ns,
+                                ended_ns_, static_cast<std::uint64_t>(reaped.ru_nivcsw)});
     // The slot reads the counters now and then ends us.
     (void)!read(config_.ends.control.get(), &byte, 1);
     _exit(0);

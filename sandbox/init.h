@@ -60,6 +60,7 @@ struct InitReport {
   std::int32_t status = 0;
   std::uint64_t cpu_ns = 0;
   std::uint64_t at_ns = 0;  // of the sender's CLOCK_MONOTONIC
+  std::uint64_t involuntary_switches = 0;  // `ended`: of everything that init reaped
 };
 
 /// Nanoseconds of a clock, now.

@@ -84,6 +84,7 @@ class LauncherProcess {
     auto cgroups = CgroupHost::make(config_.cgroup_parent + "." + std::to_string(getpid()), delegated);
     if (!cgroups) return std::unexpected(cgroups.error());
     cgroups_ = std::move(*cgroups);
+    if (auto marked = cgroups_->mark_packets(config_.net_marks); !marked) return marked;
     slots_.resize(config_.slots);
     for (const auto& cpus : config_.slot_cpus)
       if (!cpus.empty())

@@ -149,6 +149,7 @@ std::string encode_config(const LauncherConfig& config) {
   out.put(config.ceiling);
   out.put(config.uid_base);
   out.put_string(config.cgroup_parent);
+  out.put(config.net_marks);
   out.put(config.clock_start_s);
   out.put(config.cgroup_driver);
   out.put_strings(config.slot_cpus);
@@ -170,6 +171,7 @@ core::Result<LauncherConfig> decode_config(std::string_view bytes) {
   config.ceiling = in.take<core::Limits>();
   config.uid_base = in.take<std::uint32_t>();
   config.cgroup_parent = in.take_string();
+  config.net_marks = in.take<NetMarks>();
   config.clock_start_s = in.take<std::uint64_t>();
   config.cgroup_driver = in.take<CgroupDriver>();
   config.slot_cpus = in.take_strings();

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "sandbox/cgroup.h"
+#include "sandbox/disturbance.h"
 #include "sandbox/init.h"
 #include "sandbox/spawner.h"
 
@@ -47,6 +48,7 @@ class Stall {
   /// What the programs' clocks start at.
   [[nodiscard]] std::uint64_t clock_start_s() const { return clock_start_s_; }
   [[nodiscard]] const SeccompFilter& filter() const { return filter_; }
+  [[nodiscard]] const HostCounters& host() const { return host_; }
   /// Waits for init's death after a kill; false when it did not die in time.
   [[nodiscard]] bool kill_and_reap();
 
@@ -60,6 +62,7 @@ class Stall {
   std::uint32_t id_base_;
   const SeccompFilter& filter_;
   std::uint64_t clock_start_s_;
+  HostCounters host_;
   std::optional<Spawner> spawner_;
   std::string image_root_;
   Sandbox sandbox_;

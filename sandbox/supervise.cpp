@@ -33,6 +33,8 @@ constexpr nanoseconds kCpuCheck = std::chrono::microseconds(300);
 // How often, and after what pause, a kill is looked for after the kernel told of a met memory limit.
 constexpr int kOomLooks = 20;
 constexpr nanoseconds kOomPause = std::chrono::milliseconds(1);
+// From when on the host's counters are read: they count in steps of 10 ms, and are not cheap.
+constexpr nanoseconds kHostLook = std::chrono::milliseconds(10);
 constexpr std::uint64_t kSecondNs = 1'000'000'000;
 constexpr std::size_t kReadBytes = 64 * 1024;
 
@@ -100,7 +102,7 @@ class Supervision {
                                       {sandbox_.timer.get(), POLLIN, 0},
                                       {station_.oom_fd(), station_.oom_poll_events(), 0},
                                       {caller_, POLLIN, 0}}};
-    if (poll(entries.data(), entries.size(), -1) < 0 && errno != EINTR) return core::errno_error("poll");
+    if (poll(entries.data(), entries.size(), until_host_is_looked_at()) < 0 && errno != EINTR) return core::errno_error("poll");
     if (entries[5].revents != 0) on_oom_event(kOomLooks);
     if (entries[6].revents != 0) on_caller();
     if (entries[2].revents != 0) drain(captures_[0]);
@@ -110,6 +112,15 @@ class Supervision {
     if (entries[1].revents != 0 && !ended_) on_init_death();
     if (entries[4].revents != 0) return on_timer();
     return {};
+  }
+
+  /// Milliseconds until the host's counters are to be read for the first time; -1: they have been. A shorter step does without.
+  int until_host_is_looked_at() {
+    if (host_before_) return -1;
+    const auto age = Clock::now() - go_at_;
+    if (age < kHostLook) return static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(kHostLook - age).count());
+    host_before_ = stall_.host().look();
+    return -1;
   }
 
   /// The first limit ends everything; several flags may be set by then and the verdict's order decides.
@@ -161,7 +172,7 @@ class Supervision {
   void resume() {
     if (!paused_) return;
     take_program_reports();  // of the time before, so that it is known when the program began
-    if (auto thawed = station_.release(); !thawed) return fail("cannot resume: " + thawed.error().what);
+    if (auto thawed = station_.thaw(); !thawed) return fail("cannot resume: " + thawed.error().what);
     const auto now = Clock::now();
     paused_ = false;
     paused_time_ += now - paused_at_;
@@ -201,6 +212,7 @@ class Supervision {
     if (!paused_) wall_ = Clock::time_point(nanoseconds(report.at_ns)) - executing_at_;
     status_ = report.status;
     setup_cpu_ns_ += report.cpu_ns;
+    involuntary_switches_ = report.involuntary_switches;
     ended_ = true;
     // Before it executes, the program's process is ours: its death is a report or a fault.
     if (executing_ || exec_error_ != 0 || no_space_ || killed_) return;
@@ -316,8 +328,18 @@ class Supervision {
       out.evidence.emplace_back("io_read_bytes", used_.io->read);
       out.evidence.emplace_back("io_write_bytes", used_.io->written);
     }
+    add_disturbances(out.evidence);
     decide(out);
     return out;
+  }
+
+  /// What tells of a run that was disturbed. Of what nobody counted there is no entry.
+  void add_disturbances(core::Evidence& evidence) const {
+    if (involuntary_switches_) evidence.emplace_back("involuntary_switches", *involuntary_switches_);
+    const auto host = host_before_ ? stall_.host().look() - *host_before_ : HostCounts{};
+    const auto pressure = used_.cpu_pressure_us ? used_.cpu_pressure_us : host.cpu_pressure_us;
+    if (pressure) evidence.emplace_back("pressure_cpu_us", *pressure);
+    if (host.steal_ms) evidence.emplace_back("steal_ms", *host.steal_ms);
   }
 
   /// api.md: cancelled, memory, output, time, wall time, runtime error.
@@ -369,6 +391,8 @@ class Supervision {
   Clock::time_point paused_at_;
   nanoseconds wall_{0}, paused_time_{0};
   CgroupUsage used_;
+  std::optional<HostCounts> host_before_;
+  std::optional<std::uint64_t> involuntary_switches_;
   std::uint64_t setup_cpu_ns_ = 0, cpu_seen_ns_ = 0;
   int status_ = 0, exec_error_ = 0, oom_looks_ = 0;
   InitStep exec_step_ = InitStep::none;

@@ -22,6 +22,7 @@ struct Config {
   std::uint64_t slots = 0;            // never 0 after load_config
   std::vector<std::string> slot_cpus;
   std::uint64_t clock_start_s;
+  std::uint64_t net_class_id = 0, net_priority = 0;
   bool allow_insecure_listen = false;
   std::uint64_t max_body_bytes = 0, max_bodies_bytes = 0, max_connections = 0;
   std::uint64_t header_timeout_ms = 0, body_timeout_ms = 0, idle_timeout_ms = 0, write_timeout_ms = 0, max_wait_ms = 0;

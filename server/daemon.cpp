@@ -53,6 +53,7 @@ core::Result<sandbox::Launcher> start_launcher(const Config& config) {
   launcher.cgroup_driver = config.cgroup_driver;
   launcher.slot_cpus = config.slot_cpus;
   launcher.clock_start_s = config.clock_start_s;
+  launcher.net_marks = {static_cast<std::uint32_t>(config.net_class_id), static_cast<std::uint32_t>(config.net_priority)};
   return sandbox::Launcher::start(launcher);
 }
 

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "sandbox/kernel_file.h"
+#include "tests/sandbox/beside_step.h"
 #include "tests/sandbox/disk.h"
 #include "tests/sandbox/fixture.h"
 
@@ -169,6 +170,11 @@ TEST_F(IoTest, EveryCapIsSetOnTheDiskAndGoesWithTheStep) {
     EXPECT_EQ(text("/blkio.throttle.write_bps_device"), number + " 2097152\n");
     EXPECT_EQ(text("/blkio.throttle.read_iops_device"), number + " 300\n");
   }
+  const auto before = text("/io.max") + text("/blkio.throttle.read_bps_device");
+  ASSERT_TRUE(slot_->pause());
+  ASSERT_TRUE(slot_->resume());
+  EXPECT_TRUE(inspect(*slot_)) << "so that both have been done";
+  EXPECT_EQ(text("/io.max") + text("/blkio.throttle.read_bps_device"), before) << "a pause does not lift them";
   ASSERT_TRUE(slot_->cancel());
   EXPECT_EQ(step.finish().verdict(), Verdict::cancelled);
   for (int i = 0; i < 2; ++i) {

@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
+#include <thread>
 
 #include "tests/sandbox/victims.h"
 
@@ -62,6 +64,35 @@ int read_blocks(const Arguments& arguments) {
   return 0;
 }
 
+double cpu_ms() {
+  timespec used{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  return static_cast<double>(used.tv_sec) * 1e3 + static_cast<double>(used.tv_nsec) / 1e6;
+}
+
+/// So many ms of CPU time of the whole process, spent by so many threads, nearly all of it outside the kernel.
+int burst(const Arguments& arguments) {
+  const double end = cpu_ms() + std::stod(arguments.at(1));
+  const auto spin = [end] {
+    while (cpu_ms() < end)
+      for (int i = 0; i < 100'000; ++i) asm volatile("");
+  };
+  std::vector<std::thread> threads;
+  for (int i = 1; i < std::stoi(arguments.at(0)); ++i) threads.emplace_back(spin);
+  spin();
+  for (auto& thread : threads) thread.join();
+  return 0;
+}
+
+/// So many ms of CPU time, nearly all of it inside the kernel.
+int spin_in_kernel(const Arguments& arguments) {
+  static char buffer[1 << 20];
+  const int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+  for (const double end = cpu_ms() + std::stod(arguments.at(0)); cpu_ms() < end;)
+    if (read(zero, buffer, sizeof buffer) != sizeof buffer) return 1;
+  return 0;
+}
+
 std::string affinity() {
   cpu_set_t mask;
   CPU_ZERO(&mask);
@@ -98,6 +129,8 @@ const Victims& cgroup_victims() {
       {"read_at_once", read_at_once},
       {"read_blocks", read_blocks},
       {"ask_for_cpus", ask_for_cpus},
+      {"burst", burst},
+      {"spin_in_kernel", spin_in_kernel},
       {"use_devices", [](const Arguments&) { return use_devices(); }},
   };
   return victims;
