@@ -58,7 +58,7 @@ class StationV1 final : public Station {
     if (auto set = io_.limit(limits.io); !set) return set;
     auto used = settled_memory();
     if (!used) return std::unexpected(used.error());
-    memory_base_ = *used;
+    memory_base_ = *used;  // exactly, so that the peak is never told too low and the limit is the program's own
     if (auto set = set_memory(memory_base_ + limits.memory_bytes); !set) return set;
     if (auto reset = write_kernel_file(peak_fd_.get(), "0"); !reset) return reset;
     auto now = read_counters();
@@ -146,15 +146,12 @@ class StationV1 final : public Station {
       std::string path;
       int flags;
     };
-    const File files[] = {{&cpu_fd_, cpuacct_ + "/cpuacct.usage", O_RDONLY},
-                          {&user_fd_, cpuacct_ + "/cpuacct.usage_user", O_RDONLY},
-                          {&system_fd_, cpuacct_ + "/cpuacct.usage_sys", O_RDONLY},
-                          {&cpu_stat_fd_, cpu_ + "/cpu.stat", O_RDONLY},
-                          {&usage_fd_, memory_ + "/memory.usage_in_bytes", O_RDONLY},
-                          {&peak_fd_, memory_ + "/memory.max_usage_in_bytes", O_RDWR},
-                          {&memory_stat_fd_, memory_ + "/memory.stat", O_RDONLY},
-                          {&limit_fd_, memory_ + "/memory.limit_in_bytes", O_WRONLY},
-                          {&oom_control_fd_, memory_ + "/memory.oom_control", O_RDONLY}};
+    const File files[] = {
+        {&cpu_fd_, cpuacct_ + "/cpuacct.usage", O_RDONLY},          {&user_fd_, cpuacct_ + "/cpuacct.usage_user", O_RDONLY},
+        {&system_fd_, cpuacct_ + "/cpuacct.usage_sys", O_RDONLY},   {&cpu_stat_fd_, cpu_ + "/cpu.stat", O_RDONLY},
+        {&usage_fd_, memory_ + "/memory.usage_in_bytes", O_RDONLY}, {&peak_fd_, memory_ + "/memory.max_usage_in_bytes", O_RDWR},
+        {&memory_stat_fd_, memory_ + "/memory.stat", O_RDONLY},     {&kernel_memory_fd_, memory_ + "/memory.kmem.usage_in_bytes", O_RDONLY},
+        {&limit_fd_, memory_ + "/memory.limit_in_bytes", O_WRONLY}, {&oom_control_fd_, memory_ + "/memory.oom_control", O_RDONLY}};
     for (const auto& file : files)
       if (auto opened = open_into(*file.into, file.path, file.flags); !opened) return opened;
     if (const std::string with_swap = memory_ + "/memory.memsw.limit_in_bytes"; access(with_swap.c_str(), F_OK) == 0) {
@@ -176,13 +173,22 @@ class StationV1 final : public Station {
   core::Result<std::uint64_t> settled_memory() {
     const auto deadline = std::chrono::steady_clock::now() + kSettleTime;
     while (true) {
-      auto used = read_kernel_number(usage_fd_.get());
+      auto used = charged_memory();
       if (!used || *used <= kMostBaselineBytes) return used;
       if (std::chrono::steady_clock::now() > deadline)
         return core::error(core::ErrorKind::internal, std::to_string(*used) + " bytes of an earlier step are not freed");
       (void)write_kernel_file(memory_ + "/memory.force_empty", "0");
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
+  }
+
+  /// What is really in use. The usage counter has on top what each CPU has charged ahead for later pages, up to 256 KiB.
+  core::Result<std::uint64_t> charged_memory() {
+    const auto stat = read_kernel_file(memory_stat_fd_.get());
+    if (!stat) return std::unexpected(stat.error());
+    const auto kernel = read_kernel_number(kernel_memory_fd_.get());
+    if (!kernel) return kernel;
+    return keyed_number(*stat, "rss") + keyed_number(*stat, "cache") + *kernel;
   }
 
   /// A new pids group with nobody but the spawner in it. What it clones is born there.
@@ -260,8 +266,8 @@ class StationV1 final : public Station {
   const ControllerPaths groups_;
   const std::string &memory_ = groups_.memory, &cpu_ = groups_.cpu, &cpuacct_ = groups_.cpuacct, &pids_ = groups_.pids;
   std::string pids_group_;
-  core::Fd cpu_fd_, user_fd_, system_fd_, cpu_stat_fd_, usage_fd_, peak_fd_, memory_stat_fd_, limit_fd_, swap_limit_fd_, oom_control_fd_,
-      oom_fd_, pids_max_fd_, pids_events_fd_, pids_peak_fd_;
+  core::Fd cpu_fd_, user_fd_, system_fd_, cpu_stat_fd_, usage_fd_, peak_fd_, kernel_memory_fd_, memory_stat_fd_, limit_fd_, swap_limit_fd_,
+      oom_control_fd_, oom_fd_, pids_max_fd_, pids_events_fd_, pids_peak_fd_;
   FreezerV1 freezer_;
   IoControl io_;
   CgroupUsage base_;

@@ -64,9 +64,11 @@ class StationV2 final : public Station {
     if (auto set = write_kernel_file(group_ + "/cpu.max", cpu_max); !set) return set;
     if (auto set = write_kernel_file(group_ + "/pids.max", std::to_string(limits.processes + 1)); !set) return set;
     if (auto set = io_.limit(limits.io); !set) return set;
-    auto used = read_kernel_file(group_ + "/memory.current");
+    // Not memory.current: that has on top what each CPU has charged ahead for later pages, up to 256 KiB.
+    const auto used = read_kernel_file(group_ + "/memory.stat");
     if (!used) return std::unexpected(used.error());
-    memory_base_ = std::stoull(*used);
+    memory_base_ = 0;
+    for (const char* part : {"anon", "file", "kernel", "sock"}) memory_base_ += keyed_number(*used, part);
     if (auto set = write_kernel_file(group_ + "/memory.max", std::to_string(memory_base_ + limits.memory_bytes)); !set) return set;
     auto now = read_counters();
     if (!now) return std::unexpected(now.error());
