@@ -40,8 +40,14 @@ void print(const bench::Setting& setting, const std::vector<bench::Row>& rows) {
 nlohmann::json json_of(const bench::Setting& setting, const std::vector<bench::Row>& rows) {
   auto all = nlohmann::json::array();
   for (const auto& row : rows)
-    all.push_back({{"at_once", setting.at_once}, {"gap_ms", setting.gap_ms}, {"pinned", setting.is_pinned}, {"subject", row.subject},
-                   {"steps", row.steps}, {"median_ms", row.median_ms}, {"p99_ms", row.p99_ms}, {"steps_per_s", row.steps_per_second},
+    all.push_back({{"at_once", setting.at_once},
+                   {"gap_ms", setting.gap_ms},
+                   {"pinned", setting.is_pinned},
+                   {"subject", row.subject},
+                   {"steps", row.steps},
+                   {"median_ms", row.median_ms},
+                   {"p99_ms", row.p99_ms},
+                   {"steps_per_s", row.steps_per_second},
                    {"x_bare", row.to_bare}});
   return all;
 }
@@ -59,7 +65,8 @@ void compare_all(const Settings& settings) {
       setting.gap_ms = gap_ms;
       const auto rows = bench::compare(setting, peers ? peers->usable() : std::vector<bench::Peer>{});
       if (!settings.is_json) print(setting, rows);
-      else for (auto& row : json_of(setting, rows)) all.push_back(std::move(row));
+      else
+        for (auto& row : json_of(setting, rows)) all.push_back(std::move(row));
     }
   if (settings.is_json) std::printf("%s\n", all.dump(1).c_str());
 }
@@ -72,7 +79,8 @@ int main(int argc, char** argv) {
   app.option_defaults()->always_capture_default();
   app.add_option("--at-once", settings.at_once, "Workers")->delimiter(',')->check(CLI::Range(1, 64));
   app.add_option("--gap", settings.gaps_ms, "Milliseconds of idleness before each step")->delimiter(',')->check(CLI::Range(0, 10'000));
-  app.add_option("--steps", settings.each.steps, "Steps of each subject and worker; slow peers run fewer")->check(CLI::Range(10, 1'000'000));
+  app.add_option("--steps", settings.each.steps, "Steps of each subject and worker; slow peers run fewer")
+      ->check(CLI::Range(10, 1'000'000));
   app.add_flag("--peers,!--no-peers", settings.has_peers, "Compare with the other sandboxes that are installed");
   app.add_flag("--slot-cpus", settings.each.is_pinned, "Worker k and its slot stay on CPU k modulo their number");
   app.add_flag("--json", settings.is_json, "One array of rows in place of the tables");

@@ -114,6 +114,8 @@ void work(unsigned worker, const Setting& setting, const std::vector<Subject>& s
       board.meet();
       if (worker == 0) board.block_seconds(index, block) = std::chrono::duration<double>(Clock::now() - start).count();
     }
+  // The last first: each has the ends of those before it open, and so would keep them waiting.
+  while (!driven.empty()) driven.pop_back();
 }
 
 /// A worker that fails leaves the others at the barrier, so they are ended too. The launcher is a child as well, and must not end.
@@ -156,8 +158,8 @@ std::vector<Row> compare(const Setting& setting, const std::vector<Peer>& peers)
     double seconds = 0;
     for (std::size_t block = 0; block < kBlocks; ++block) seconds += board.block_seconds(index, block);
     const double bare_ms = rows.empty() ? samples.median() : rows.front().median_ms;
-    rows.push_back({subjects[index].name, steps, samples.median(), samples.p99(), static_cast<double>(steps) / seconds,
-                    samples.median() / bare_ms});
+    rows.push_back(
+        {subjects[index].name, steps, samples.median(), samples.p99(), static_cast<double>(steps) / seconds, samples.median() / bare_ms});
   }
   return rows;
 }

@@ -60,36 +60,34 @@ json oci_config(const std::string& group, bool has_time_namespace) {
   const auto mount = [](const char* where, const char* type, const char* source, json options) {
     return json{{"destination", where}, {"type", type}, {"source", source}, {"options", std::move(options)}};
   };
-  return {
-      {"ociVersion", "1.0.2"},
-      {"process",
-       {{"terminal", false},
-        {"user", {{"uid", 1000}, {"gid", 1000}}},
-        {"args", {"/bin/true"}},
-        {"env", {"PATH=/usr/bin"}},
-        {"cwd", "/"},
-        {"noNewPrivileges", true}}},
-      {"root", {{"path", "rootfs"}, {"readonly", true}}},
-      {"hostname", "peer"},
-      {"mounts",
-       {mount("/usr", "none", "/usr", {"bind", "ro", "nosuid"}), mount("/proc", "proc", "proc", json::array()),
-        mount("/dev", "tmpfs", "tmpfs", {"nosuid", "mode=755", "size=65536k"}),
-        mount("/dev/pts", "devpts", "devpts", {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}),
-        mount("/tmp", "tmpfs", "tmpfs", {"nosuid", "nodev", "size=16m"})}},
-      {"linux",
-       {{"namespaces", namespaces},
-        {"uidMappings", ids},
-        {"gidMappings", ids},
-        {"cgroupsPath", group},
-        {"resources",
-         {{"memory", {{"limit", 64 << 20}}}, {"pids", {{"limit", 32}}}, {"cpu", {{"quota", 100'000}, {"period", 100'000}}}}}}}};
+  return {{"ociVersion", "1.0.2"},
+          {"process",
+           {{"terminal", false},
+            {"user", {{"uid", 1000}, {"gid", 1000}}},
+            {"args", {"/bin/true"}},
+            {"env", {"PATH=/usr/bin"}},
+            {"cwd", "/"},
+            {"noNewPrivileges", true}}},
+          {"root", {{"path", "rootfs"}, {"readonly", true}}},
+          {"hostname", "peer"},
+          {"mounts",
+           {mount("/usr", "none", "/usr", {"bind", "ro", "nosuid"}), mount("/proc", "proc", "proc", json::array()),
+            mount("/dev", "tmpfs", "tmpfs", {"nosuid", "mode=755", "size=65536k"}),
+            mount("/dev/pts", "devpts", "devpts", {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}),
+            mount("/tmp", "tmpfs", "tmpfs", {"nosuid", "nodev", "size=16m"})}},
+          {"linux",
+           {{"namespaces", namespaces},
+            {"uidMappings", ids},
+            {"gidMappings", ids},
+            {"cgroupsPath", group},
+            {"resources",
+             {{"memory", {{"limit", 64 << 20}}}, {"pids", {{"limit", 32}}}, {"cpu", {{"quota", 100'000}, {"period", 100'000}}}}}}}};
 }
 
 void make_bundle(const fs::path& bundle, const json& config) {
   for (const char* directory : {"usr", "proc", "dev", "tmp"}) fs::create_directories(bundle / "rootfs" / directory);
   for (const char* link : {"bin", "sbin", "lib", "lib64"})
-    if (!fs::exists(fs::symlink_status(bundle / "rootfs" / link)))
-      fs::create_symlink(std::string("usr/") + link, bundle / "rootfs" / link);
+    if (!fs::exists(fs::symlink_status(bundle / "rootfs" / link))) fs::create_symlink(std::string("usr/") + link, bundle / "rootfs" / link);
   std::ofstream(bundle / "config.json") << config;
 }
 
@@ -101,10 +99,19 @@ Peers::Peers() : directory_((fs::temp_directory_path() / "bailiff-peers-XXXXXX")
   add_command("unshare", 1,
               {"--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "--net", "--ipc", "--uts",
                "--cgroup", "--time", "/bin/true"});
-  add_command("bwrap", 0.5,
-              {"--unshare-all", "--die-with-parent", "--new-session", "--uid", "1000", "--gid", "1000", "--ro-bind", "/usr", "/usr",
-               "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", "--proc", "/proc",
-               "--dev", "/dev", "--tmpfs", "/tmp", "/bin/true"});
+  add_command("bwrap", 0.5, {"--unshare-all", "--die-with-parent",
+                             "--new-session", "--uid",
+                             "1000",          "--gid",
+                             "1000",          "--ro-bind",
+                             "/usr",          "/usr",
+                             "--symlink",     "usr/bin",
+                             "/bin",          "--symlink",
+                             "usr/lib",       "/lib",
+                             "--symlink",     "usr/lib64",
+                             "/lib64",        "--proc",
+                             "/proc",         "--dev",
+                             "/dev",          "--tmpfs",
+                             "/tmp",          "/bin/true"});
   add_runtime("crun", 0.25);
   add_runtime("runc", 0.1);
 }
