@@ -1,7 +1,6 @@
 #include "tests/sandbox/calls.h"
 
 #include <fcntl.h>
-#include <linux/ioprio.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
