@@ -132,7 +132,9 @@ Expected<core::Json> HttpClient::json(const HttpRequest& request) {
 }
 
 Expected<ServerAddress> parse_server(const std::string& url) {
-  const auto faulty = [&] { return failure(kExitUsage, fmt::format("\"{}\" is no server's URL", url), "write it as http://127.0.0.1:8080"); };
+  const auto faulty = [&] {
+    return failure(kExitUsage, fmt::format("\"{}\" is no server's URL", url), "write it as http://127.0.0.1:8080");
+  };
   const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> parsed(curl_url(), &curl_url_cleanup);
   const auto part = [&](CURLUPart what, unsigned flags) {
     char* text = nullptr;

@@ -251,19 +251,23 @@ std::string render_sandbox(const Json& sandbox, const Paint& paint) {
   constexpr auto kDim = Colour::dim;
   page += "\n" + rows("namespaces", {{"namespace", kDim}, {"inode", kDim}, {"owner uid", kDim}, {"owner", kDim}, {"parent", kDim}},
                       [&](const Json& one) -> std::vector<Table::Cell> {
-                        return {{text(one, "type")}, {integer(one, "inode")}, {integer(one, "owner_uid")}, {integer(one, "owner")},
+                        return {{text(one, "type")},
+                                {integer(one, "inode")},
+                                {integer(one, "owner_uid")},
+                                {integer(one, "owner")},
                                 {integer(one, "parent")}};
                       });
   page += "\n" + rows("cgroups", {{"controllers", kDim}, {"cgroup", kDim}}, [&](const Json& group) -> std::vector<Table::Cell> {
-    std::vector<std::string> names;
-    if (const Json& list = member(group, "controllers"); list.is_array())
-      for (const Json& name : list)
-        if (name.is_string()) names.push_back(name.get<std::string>());
-    return {{names.empty() ? "(v2)" : fmt::format("{}", fmt::join(names, ","))}, {text(group, "path")}};
-  });
-  page += "\n" + rows("processes", {{"pid", kDim}, {"host pid", kDim}, {"name", kDim}}, [&](const Json& process) -> std::vector<Table::Cell> {
-    return {{integer(process, "pid")}, {integer(process, "host_pid")}, {text(process, "name")}};
-  });
+            std::vector<std::string> names;
+            if (const Json& list = member(group, "controllers"); list.is_array())
+              for (const Json& name : list)
+                if (name.is_string()) names.push_back(name.get<std::string>());
+            return {{names.empty() ? "(v2)" : fmt::format("{}", fmt::join(names, ","))}, {text(group, "path")}};
+          });
+  page +=
+      "\n" + rows("processes", {{"pid", kDim}, {"host pid", kDim}, {"name", kDim}}, [&](const Json& process) -> std::vector<Table::Cell> {
+        return {{integer(process, "pid")}, {integer(process, "host_pid")}, {text(process, "name")}};
+      });
   if (member(sandbox, "processes_truncated") == true) page += paint(Colour::dim, "--- there are more processes") + "\n";
   return page;
 }

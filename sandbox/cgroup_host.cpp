@@ -246,8 +246,7 @@ core::Status CgroupHost::find_hierarchies() {
   const auto& found = *own;
   unified_ = found.unified;
   if (unified_)
-    return make_unified_base(exists(root_ + found.memory) ? root_ + found.memory : root_ + found.unified_root,
-                             root_ + found.unified_root);
+    return make_unified_base(exists(root_ + found.memory) ? root_ + found.memory : root_ + found.unified_root, root_ + found.unified_root);
   std::vector<std::string> parents;
   for (const auto& controller : kControllers) {
     const std::string& path = found.*controller.path;

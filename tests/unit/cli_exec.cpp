@@ -75,20 +75,19 @@ TEST(RenderSandbox, IsATableWithoutControlCharacters) {
                    {"type": "uts", "inode": 4026531838, "owner_uid": 12, "owner": 11, "parent": null}],
     "cgroups": [{"controllers": ["cpu", "cpuacct"], "path": "/a"}, {"controllers": [], "path": "/b"}],
     "processes": [{"pid": 2, "host_pid": 4711, "name": "a\nb\u001b]0;evil\u0007"}], "processes_truncated": true})");
-  EXPECT_EQ(render_sandbox(sandbox, Paint(false)),
-            "job j1, test 4 \"big^[[2J\" in slot 3: 1.0 MiB, 2 processes and threads\n"
-            "\n"
-            "namespace  inode       owner uid  owner  parent\n"
-            "user       11          0          13     13\n"
-            "uts        4026531838  12         11     -\n"
-            "\n"
-            "controllers  cgroup\n"
-            "cpu,cpuacct  /a\n"
-            "(v2)         /b\n"
-            "\n"
-            "pid  host pid  name\n"
-            "2    4711      a b^[]0;evil^G\n"
-            "--- there are more processes\n");
+  EXPECT_EQ(render_sandbox(sandbox, Paint(false)), "job j1, test 4 \"big^[[2J\" in slot 3: 1.0 MiB, 2 processes and threads\n"
+                                                   "\n"
+                                                   "namespace  inode       owner uid  owner  parent\n"
+                                                   "user       11          0          13     13\n"
+                                                   "uts        4026531838  12         11     -\n"
+                                                   "\n"
+                                                   "controllers  cgroup\n"
+                                                   "cpu,cpuacct  /a\n"
+                                                   "(v2)         /b\n"
+                                                   "\n"
+                                                   "pid  host pid  name\n"
+                                                   "2    4711      a b^[]0;evil^G\n"
+                                                   "--- there are more processes\n");
   for (const char* odd : {"null", "[]", "{}", R"({"namespaces": 1, "cgroups": [1], "processes": [{"pid": "x"}], "step": []})"})
     EXPECT_FALSE(render_sandbox(core::Json::parse(odd), Paint(false)).empty()) << odd;
 }
