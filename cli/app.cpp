@@ -50,7 +50,11 @@ void add_limits(CLI::App& app, Parsed& parsed) {
   shorthand("--wall-time", "wall_time_ms", "time from start to end", "MS");
   shorthand("-m,--memory", "memory_bytes", "memory (67108864, 64M)", "BYTES");
   shorthand("--processes", "processes", "processes and threads at one time", "N");
-  app.add_option("--limit", parsed.limits, "any limit, as name=value; may be repeated")->type_name("NAME=VALUE")->expected(1)->take_all();
+  app.add_option("--limit", parsed.limits, "any limit, as name=value; may be repeated")
+      ->type_name("NAME=VALUE")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->take_all();
 }
 
 void add_driver(CLI::App& app, sandbox::CgroupDriver& driver) {
@@ -120,7 +124,11 @@ void add_submit(CLI::App& app, Parsed& parsed, const Console& console) {
   submit_app->add_option("--checker", options.checker, "how outputs are compared")
       ->check(CLI::IsMember({"tokens", "lines", "exact"}))
       ->needs(tests);
-  submit_app->add_option("--label", options.labels, "a label of the job; may be repeated")->type_name("KEY=VALUE")->expected(1)->take_all();
+  submit_app->add_option("--label", options.labels, "a label of the job; may be repeated")
+      ->type_name("KEY=VALUE")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->take_all();
   submit_app->add_option("--priority", options.priority, "-10 to 10, higher first")->check(CLI::Range(-10, 10));
   submit_app->add_option("--idempotency-key", options.idempotency_key, "the same key and job, sent again, give the same job")
       ->type_name("KEY");
@@ -190,7 +198,11 @@ void add_lists(CLI::App& app, Parsed& parsed, const Console& console) {
   CLI::App* jobs = app.add_subcommand("jobs", "List the newest jobs");
   jobs->add_option("--state", parsed.jobs.state, "only these")->check(CLI::IsMember({"queued", "running", "finished"}));
   jobs->add_option("--verdict", parsed.jobs.verdict, "only these")->type_name("VERDICT");
-  jobs->add_option("--label", parsed.jobs.labels, "only with this label; may be repeated")->type_name("KEY=VALUE")->expected(1)->take_all();
+  jobs->add_option("--label", parsed.jobs.labels, "only with this label; may be repeated")
+      ->type_name("KEY=VALUE")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->take_all();
   jobs->add_option("-n,--count", parsed.jobs.count, "how many")->capture_default_str()->check(CLI::Range(1, 100000));
   add_server(*jobs, parsed.jobs.server);
   add_json(*jobs, parsed);

@@ -431,12 +431,20 @@ core::Result<BpfProgram> export_program(const Context& filter) {
   return program;
 }
 
-core::Result<BpfProgram> compile_allow_list() {
-  const Context filter(seccomp_init(SCMP_ACT_ERRNO(ENOSYS)), &seccomp_release);
+/// An empty list. What comes through a foreign entry point is not done and raises SIGSYS; a kill by the filter itself would
+/// write a line into the host's log each time.
+core::Result<Context> start_list(std::uint32_t action_otherwise) {
+  Context filter(seccomp_init(action_otherwise), &seccomp_release);
   if (!filter) return core::error(core::ErrorKind::internal, "seccomp_init");
-  // SIGSYS; a kill by the filter itself would write a line into the host's log each time.
   if (const int status = seccomp_attr_set(filter.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_TRAP); status != 0)
     return failed("architecture action", status);
+  return filter;
+}
+
+core::Result<BpfProgram> compile_allow_list() {
+  const auto started = start_list(SCMP_ACT_ERRNO(ENOSYS));
+  if (!started) return std::unexpected(started.error());
+  const Context& filter = *started;
   // A binary tree instead of a list: fewer instructions a call.
   if (const int status = seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2); status != 0) return failed("optimise", status);
   for (const char* name : kAllowed)
@@ -474,8 +482,9 @@ core::Result<BpfProgram> compile_exceptions() {
       {SCMP_SYS(setrlimit), {SCMP_A0_64(SCMP_CMP_MASKED_EQ, kLow, RLIMIT_CORE)}, 0},
       {SCMP_SYS(prlimit64), {SCMP_A1_64(SCMP_CMP_MASKED_EQ, kLow, RLIMIT_CORE), SCMP_A2_64(SCMP_CMP_NE, 0)}, 0},
   };
-  const Context filter(seccomp_init(SCMP_ACT_ALLOW), &seccomp_release);
-  if (!filter) return core::error(core::ErrorKind::internal, "seccomp_init");
+  const auto started = start_list(SCMP_ACT_ALLOW);
+  if (!started) return std::unexpected(started.error());
+  const Context& filter = *started;
   for (const auto& [call, arguments, error] : exceptions) {
     const int status =
         seccomp_rule_add_array(filter.get(), SCMP_ACT_ERRNO(error), call, static_cast<unsigned>(arguments.size()), arguments.data());

@@ -63,20 +63,6 @@ TEST_F(SandboxTest, AProgramAboveItsShareOfACpuIsThrottledAndSaysSo) {
   }
 }
 
-TEST_F(SandboxTest, ABurstWithinOnePeriodsShareIsNotThrottled) {
-  constexpr int kRuns = 20;
-  int unhindered = 0;
-  for (int i = 0; i < kRuns; ++i) {
-    const auto ran = attack({"burst", "1", "2"}, Verdict::ok, [](core::Limits& limits) {
-      patient(limits);
-      limits.cpus_milli = 500;  // 10 ms of each 20
-    });
-    unhindered += ran.evidence("throttled_ms") == 0;
-  }
-  // A busy host moves a program between CPUs, each with a slice of the quota.
-  EXPECT_GE(unhindered, kRuns * 3 / 4);
-}
-
 TEST_F(SandboxTest, WhoSharesItsCpuSaysSo) {
   auto shared = config();
   shared.slot_cpus = {"0", "0"};
