@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <csignal>
 
 #include "sandbox/cgroup_driver.h"
@@ -19,6 +21,8 @@
 namespace bailiff::sandbox {
 namespace {
 
+constexpr std::chrono::seconds kImageTime(60);
+
 std::string beside_this_program(const char* name) {
   std::string path(4096, '\0');
   const ssize_t n = readlink("/proc/self/exe", path.data(), path.size());
@@ -26,14 +30,16 @@ std::string beside_this_program(const char* name) {
   return path.substr(0, path.rfind('/') + 1) + name;
 }
 
-[[noreturn]] void exec_launcher(const std::string& path, int socket) {
+[[noreturn]] void exec_launcher(const std::string& path, int socket, int images) {
   // With the caller's death the launcher reads end-of-file; the signal covers a caller that dies between fork and here.
   (void)prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
   // A session of its own: a terminal's interrupt is for the caller, who then ends the launcher in order.
   (void)setsid();
-  // The caller's socket may be descriptor 3 already, which dup2 would leave close-on-exec.
-  const int copy = fcntl(socket, F_DUPFD, kLauncherSocket + 1);
-  if (copy < 0 || dup2(copy, kLauncherSocket) < 0 || close_range(kLauncherSocket + 1, ~0U, 0) != 0) _exit(126);
+  // The caller's sockets may be descriptors 3 and 4 already, which dup2 would leave close-on-exec or overwrite.
+  const int socket_copy = fcntl(socket, F_DUPFD, kImageSocket + 1), images_copy = fcntl(images, F_DUPFD, kImageSocket + 1);
+  if (socket_copy < 0 || images_copy < 0 || dup2(socket_copy, kLauncherSocket) < 0 || dup2(images_copy, kImageSocket) < 0 ||
+      close_range(kImageSocket + 1, ~0U, 0) != 0)
+    _exit(126);
   char* const argv[] = {const_cast<char*>("bailiff-launcher"), nullptr};
   char* const envp[] = {nullptr};
   execve(path.c_str(), argv, envp);
@@ -97,13 +103,14 @@ core::Result<Launcher> Launcher::start(const LauncherConfig& config) {
                        "the launcher needs root. Without it: " + rootless_verdict(probe_rootless(this_account())));
   auto choice = choose_cgroup_driver(config.cgroup_driver);
   if (!choice) return std::unexpected(choice.error());
-  auto sockets = socket_pair();
-  if (!sockets) return std::unexpected(sockets.error());
+  auto sockets = socket_pair(), images = socket_pair();
+  if (!sockets || !images) return std::unexpected(sockets ? images.error() : sockets.error());
   const pid_t pid = fork();
   if (pid < 0) return core::errno_error("fork");
-  if (pid == 0) exec_launcher(path, sockets->second.get());
-  Launcher launcher(pid, std::move(sockets->first));
+  if (pid == 0) exec_launcher(path, sockets->second.get(), images->second.get());
+  Launcher launcher(pid, std::move(sockets->first), std::move(images->first));
   sockets->second.reset();
+  images->second.reset();
   launcher.cgroup_driver_ = choice->driver;
   launcher.cgroup_driver_reason_ = choice->why;
   // While it waits for its configuration it has neither groups nor children.
@@ -127,6 +134,7 @@ Launcher& Launcher::operator=(Launcher&& other) noexcept {
   std::swap(socket_, other.socket_);
   std::swap(cgroup_driver_, other.cgroup_driver_);
   std::swap(cgroup_driver_reason_, other.cgroup_driver_reason_);
+  std::swap(images_, other.images_);
   return *this;
 }
 
@@ -145,6 +153,28 @@ core::Result<Slot> Launcher::next_slot() {
   const auto index = in.take<std::uint32_t>();
   if (type != kSlotMessage || !in.complete() || message->fds.size() != 1) return std::unexpected(gone("a sane launcher"));
   return Slot(index, std::move(message->fds.front()));
+}
+
+core::Status Launcher::add_image(const std::string& name) { return tell_image(kAddImageMessage, name); }
+core::Status Launcher::remove_image(const std::string& name) { return tell_image(kRemoveImageMessage, name); }
+
+core::Status Launcher::tell_image(char what, const std::string& name) {
+  WireWriter out;
+  out.put(what);
+  out.put_string(name);
+  if (auto sent = send_message(images_.get(), out.bytes()); !sent) return sent;
+  if (!wait_readable(images_.get(), kImageTime)) {
+    images_.reset();  // a late answer must not be taken for the next one
+    return core::error(core::ErrorKind::unavailable, "the launcher does not answer about an image");
+  }
+  auto message = receive_message(images_.get());
+  if (!message || message->bytes.empty()) return std::unexpected(gone("the launcher"));
+  WireReader in(message->bytes);
+  const auto kind = static_cast<core::ErrorKind>(std::min<std::uint32_t>(in.take<std::uint32_t>(), 4));
+  auto why = in.take_string();
+  if (!in.complete()) return std::unexpected(gone("a sane launcher"));
+  if (!why.empty()) return core::error(kind, std::move(why));
+  return {};
 }
 
 }  // namespace bailiff::sandbox

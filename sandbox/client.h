@@ -25,11 +25,12 @@
 namespace bailiff::sandbox {
 
 /// What a program sees as its root. `host`: a read-only view of this machine's /usr with an /etc made for it.
-/// `directory`: an unpacked root filesystem. Either way: read-only, with /work, /tmp, /dev, /proc of the step's own.
+/// `directory`: an unpacked root filesystem. `erofs`: a file with an EROFS file system. In all cases: read-only, with /work, /tmp, /dev, /proc
+/// of the step's own.
 struct Image {
   std::string name;
-  enum class Kind : std::uint32_t { host, directory } kind = Kind::host;
-  std::string path;  // directory only, absolute
+  enum class Kind : std::uint32_t { host, directory, erofs } kind = Kind::host;
+  std::string path;  // all but host: absolute
 };
 
 inline constexpr std::uint64_t kMaxClockStartS = 1'000'000'000;
@@ -40,7 +41,8 @@ enum class CgroupDriver : std::uint32_t { automatic, cgroupfs, systemd };
 struct LauncherConfig {
   std::string launcher_path;             // the bailiff-launcher binary; empty: beside the running program
   unsigned slots = 1;
-  std::vector<Image> images;             // the launcher runs nothing in any other
+  std::vector<Image> images;  // the launcher runs nothing in any other, but …
+  std::string images_directory;  // … what add_image() names of this directory; empty: nothing
   core::Limits ceiling = core::ceiling_limits();  // the launcher refuses requests above it
   std::uint32_t uid_base = 0x30000000;   // slot k uses host ids [uid_base + k * 65536, … + 65536)
   NetMarks net_marks;                    // on the packets of every step; none: nothing is set
@@ -179,10 +181,17 @@ class Launcher {
   /// index). Blocks. Fails when the launcher is gone.
   core::Result<Slot> next_slot();
 
+  /// Offers the image "sha256-<hex>.erofs" of the images directory, under the name "sha256-<hex>", in all slots, also those that run. Blocks for
+  /// as long as it takes to mount it, a minute at most. One thread at a time, which need not be that of next_slot().
+  core::Status add_image(const std::string& name);
+  /// Takes it away again. What runs in it goes on.
+  core::Status remove_image(const std::string& name);
+
  private:
-  Launcher(pid_t pid, core::Fd socket) : pid_(pid), socket_(std::move(socket)) {}
+  Launcher(pid_t pid, core::Fd socket, core::Fd images) : pid_(pid), socket_(std::move(socket)), images_(std::move(images)) {}
+  core::Status tell_image(char what, const std::string& name);
   pid_t pid_ = -1;
-  core::Fd socket_;
+  core::Fd socket_, images_;
   CgroupDriver cgroup_driver_ = CgroupDriver::cgroupfs;
   std::string cgroup_driver_reason_;
 };

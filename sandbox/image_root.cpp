@@ -10,7 +10,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include "core/fd.h"
 #include "sandbox/cgroup_devices.h"
+#include "sandbox/erofs_mount.h"
 
 namespace bailiff::sandbox {
 namespace {
@@ -19,6 +21,8 @@ namespace fs = std::filesystem;
 
 // Directories that every sandbox has of its own; an image's are not shown.
 constexpr std::array kOwn = {"proc", "dev", "sys", "work", "tmp", "run", "mnt", "media", "root", "home", "boot", "lost+found"};
+// The same for an EROFS image, which was made or brought to be seen as it is.
+constexpr std::array kOwnOverErofs = {"proc", "dev", "sys", "work", "tmp"};
 // What the host image shows of this machine beside /usr: the old names of its parts.
 constexpr std::array kHostEntries = {"bin", "lib", "lib32", "lib64", "libx32", "sbin", "usr"};
 // What of the host's /etc programs need and may know: which tool is meant by a name, and language runtimes' own settings.
@@ -104,6 +108,25 @@ void copy_readable(const fs::path& from, const fs::path& to) {
   }
 }
 
+bool is_shown(Image::Kind kind, const std::string& name) {
+  const auto is_name = [&](const char* other) { return name == other; };
+  switch (kind) {
+    case Image::Kind::host: return std::any_of(kHostEntries.begin(), kHostEntries.end(), is_name);
+    case Image::Kind::directory: return std::none_of(kOwn.begin(), kOwn.end(), is_name);
+    case Image::Kind::erofs: return std::none_of(kOwnOverErofs.begin(), kOwnOverErofs.end(), is_name);
+  }
+  return false;
+}
+
+core::Status show_entries(const Image& image, const std::string& from, const std::string& root) {
+  std::error_code fault;
+  for (const auto& entry : fs::directory_iterator(from, fault))
+    if (is_shown(image.kind, entry.path().filename().string()))
+      if (auto made = show_entry(entry.path(), root); !made) return made;
+  if (fault) return core::error(core::ErrorKind::internal, "cannot list the root of image " + image.name + ": " + fault.message());
+  return {};
+}
+
 core::Status make_host_etc(const std::string& etc) {
   if (auto made = make_directory(etc, 0755); !made) return made;
   std::error_code fault;
@@ -148,19 +171,20 @@ core::Status make_devices(const std::string& dev) {
 
 }  // namespace
 
-core::Status build_image_root(const Image& image, const std::string& directory) {
+core::Status build_image_root(const Image& image, const std::string& directory, const std::string& content) {
   if (mount("bailiff", directory.c_str(), "tmpfs", MS_NOSUID, "size=64m,mode=0755") != 0) return core::errno_error("mount tmpfs");
   const bool host = image.kind == Image::Kind::host;
-  std::error_code fault;
-  for (const auto& entry : fs::directory_iterator(host ? "/" : image.path, fault)) {
-    const auto name = entry.path().filename().string();
-    const auto is_name = [&](const char* other) { return name == other; };
-    const bool shown =
-        host ? std::any_of(kHostEntries.begin(), kHostEntries.end(), is_name) : std::none_of(kOwn.begin(), kOwn.end(), is_name);
-    if (!shown) continue;
-    if (auto made = show_entry(entry.path(), directory); !made) return made;
+  if (image.kind == Image::Kind::erofs) {
+    const core::Fd file(open(image.path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file.valid()) return core::errno_error("open image " + image.name);
+    if (auto mounted = mount_erofs(file.get(), content); !mounted) return mounted;
+    auto shown = show_entries(image, content, directory);
+    // The entries' own mounts keep it alive.
+    if (umount2(content.c_str(), MNT_DETACH) != 0 && shown) shown = core::errno_error("unmount the content");
+    if (!shown) return shown;
+  } else if (auto shown = show_entries(image, host ? "/" : image.path, directory); !shown) {
+    return shown;
   }
-  if (fault) return core::error(core::ErrorKind::internal, "cannot list the root of image " + image.name + ": " + fault.message());
   if (host)
     if (auto made = make_host_etc(directory + "/etc"); !made) return made;
   if (auto made = make_devices(directory + "/dev"); !made) return made;

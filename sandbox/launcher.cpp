@@ -15,7 +15,7 @@
 #include <cstdio>
 #include <optional>
 
-#include "sandbox/image_root.h"
+#include "sandbox/image_mounts.h"
 #include "sandbox/message.h"
 #include "sandbox/slot.h"
 #include "sandbox/socket.h"
@@ -33,7 +33,7 @@ void log_line(const std::string& text) { (void)std::fprintf(stderr, "bailiff-lau
 
 class LauncherProcess {
  public:
-  explicit LauncherProcess(core::Fd caller) : caller_(std::move(caller)) {}
+  LauncherProcess(core::Fd caller, core::Fd images) : caller_(std::move(caller)), image_caller_(std::move(images)) {}
 
   int run() {
     if (auto ready = set_up(); !ready) return refuse(ready.error());
@@ -93,28 +93,16 @@ class LauncherProcess {
   }
 
   core::Status make_directories() {
-    if (unshare(CLONE_NEWNS) != 0) return core::errno_error("unshare mount namespace");
-    if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return core::errno_error("make mounts private");
     std::vector<core::Fd> roots;  // an image may lie below what is hidden next
-    for (const auto& image : config_.images)
-      if (image.kind == Image::Kind::directory) {
-        roots.emplace_back(open(image.path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-        if (!roots.back().valid()) return core::errno_error("image " + image.name + ": " + image.path);
-      } else {
-        roots.emplace_back();
-      }
-    const std::string run = kRunDirectory;
-    if (mount("bailiff", kRunDirectory, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=0700") != 0)
-      return core::errno_error("mount run directory");
-    std::vector<std::string> directories = {run + "/images"};
-    for (std::size_t i = 0; i < config_.images.size(); ++i) directories.push_back(image_directory(run, i));
-    for (const auto& directory : directories)
-      if (mkdir(directory.c_str(), 0755) != 0) return core::errno_error("mkdir " + directory);
-    for (std::size_t i = 0; i < config_.images.size(); ++i) {
-      Image image = config_.images[i];
-      if (roots[i].valid()) image.path = "/proc/self/fd/" + std::to_string(roots[i].get());
-      if (auto built = build_image_root(image, image_directory(run, i)); !built) return built;
+    for (auto& image : config_.images) {
+      if (image.kind == Image::Kind::host) continue;
+      roots.emplace_back(open(image.path.c_str(), O_PATH | O_CLOEXEC));
+      if (!roots.back().valid()) return core::errno_error("image " + image.name + ": " + image.path);
+      image.path = "/proc/self/fd/" + std::to_string(roots.back().get());
     }
+    if (auto started = images_.start(kRunDirectory, config_.images_directory); !started) return started;
+    for (const Image& image : config_.images)
+      if (auto added = images_.add(image); !added) return added;
     return {};
   }
 
@@ -145,17 +133,19 @@ class LauncherProcess {
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, nullptr);
     caller_.reset();
+    image_caller_.reset();
     signals_.reset();
-    if (unshare(CLONE_NEWNS) != 0) _exit(1);
+    if (unshare(CLONE_NEWNS) != 0 || !follow_image_mounts(kRunDirectory)) _exit(1);
     const SlotContext context{config_, *cgroups_, filter_, index, kRunDirectory};
     _exit(run_slot(context, std::move(socket)));
   }
 
   /// One turn. False when it is time to end.
   bool watch() {
-    pollfd entries[] = {{caller_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}};
-    if (poll(entries, 2, -1) < 0 && errno != EINTR) return false;
+    pollfd entries[] = {{caller_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}, {image_caller_.get(), POLLIN, 0}};
+    if (poll(entries, 3, -1) < 0 && errno != EINTR) return false;
     if (entries[0].revents != 0) return false;  // the caller says nothing after its configuration: this is its end
+    if (entries[2].revents != 0) serve_image();
     signalfd_siginfo info{};
     while (read(signals_.get(), &info, sizeof info) == sizeof info)
       if (info.ssi_signo != SIGCHLD) return false;
@@ -164,6 +154,21 @@ class LauncherProcess {
       for (unsigned index = 0; index < slots_.size(); ++index)
         if (slots_[index].pid == pid && !replace(index, status)) return false;
     return true;
+  }
+
+  void serve_image() {
+    auto message = receive_message(image_caller_.get());
+    if (!message || message->bytes.empty()) return image_caller_.reset();
+    WireReader in(message->bytes);
+    const auto what = in.take<char>();
+    const auto name = in.take_string();
+    core::Status done = core::error(core::ErrorKind::invalid, "malformed message about an image");
+    if (in.complete() && what == kAddImageMessage) done = images_.add_stored(name);
+    if (in.complete() && what == kRemoveImageMessage) done = images_.remove_stored(name);
+    WireWriter out;
+    out.put(static_cast<std::uint32_t>(done ? core::ErrorKind::internal : done.error().kind));
+    out.put_string(done ? "" : done.error().what);
+    if (!send_message(image_caller_.get(), out.bytes())) image_caller_.reset();
   }
 
   bool replace(unsigned index, int status) {
@@ -186,7 +191,8 @@ class LauncherProcess {
     if (auto removed = cgroups_->remove(); !removed) log_line("cgroups are left: " + removed.error().what);
   }
 
-  core::Fd caller_, signals_;
+  core::Fd caller_, image_caller_, signals_;
+  ImageMounts images_;
   LauncherConfig config_;
   SeccompFilter filter_;
   std::optional<CgroupHost> cgroups_;
@@ -195,6 +201,6 @@ class LauncherProcess {
 
 }  // namespace
 
-int run_launcher(core::Fd caller) { return LauncherProcess(std::move(caller)).run(); }
+int run_launcher(core::Fd caller, core::Fd images) { return LauncherProcess(std::move(caller), std::move(images)).run(); }
 
 }  // namespace bailiff::sandbox

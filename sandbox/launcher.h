@@ -5,10 +5,10 @@
 
 namespace bailiff::sandbox {
 
-/// Descriptor of the caller's socket in the launcher.
-inline constexpr int kLauncherSocket = 3;
+/// Descriptors of the caller's sockets in the launcher: for slots, and for images.
+inline constexpr int kLauncherSocket = 3, kImageSocket = 4;
 
 /// Runs until the caller closes its end or SIGTERM. The exit code.
-int run_launcher(core::Fd caller);
+int run_launcher(core::Fd caller, core::Fd images);
 
 }  // namespace bailiff::sandbox

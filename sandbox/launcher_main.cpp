@@ -14,6 +14,7 @@ int main() {
     (void)std::fputs("bailiff-launcher is started by bailiffd or `bailiff run`; it does nothing on its own\n", stderr);
     return 64;
   }
-  if (fcntl(socket, F_SETFD, FD_CLOEXEC) != 0) return 1;
-  return bailiff::sandbox::run_launcher(bailiff::core::Fd(socket));
+  const int images = bailiff::sandbox::kImageSocket;
+  if (fcntl(socket, F_SETFD, FD_CLOEXEC) != 0 || fcntl(images, F_SETFD, FD_CLOEXEC) != 0) return 1;
+  return bailiff::sandbox::run_launcher(bailiff::core::Fd(socket), bailiff::core::Fd(images));
 }

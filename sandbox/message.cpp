@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "sandbox/image_mounts.h"
 #include "sandbox/wire.h"
 
 namespace bailiff::sandbox {
@@ -93,7 +94,8 @@ core::Status check_command(const std::vector<std::string>& argv, const std::vect
 
 core::Status check_request(const StepRequest& request, const LauncherConfig& config) {
   const auto same_name = [&](const Image& image) { return image.name == request.image; };
-  if (std::none_of(config.images.begin(), config.images.end(), same_name)) return refused("unknown image: " + request.image);
+  const bool stored = !config.images_directory.empty() && is_stored_image(request.image);
+  if (!stored && std::none_of(config.images.begin(), config.images.end(), same_name)) return refused("unknown image: " + request.image);
   if (auto sane = check_command(request.argv, request.env); !sane) return sane;
   if (has_nul(request.collect)) return refused("NUL byte in a glob");
   if (!request.cwd.empty() && !is_safe_relative_path(request.cwd)) return refused("unsafe working directory");
@@ -146,6 +148,7 @@ std::string encode_config(const LauncherConfig& config) {
     out.put(image.kind);
     out.put_string(image.path);
   }
+  out.put_string(config.images_directory);
   out.put(config.ceiling);
   out.put(config.uid_base);
   out.put_string(config.cgroup_parent);
@@ -168,6 +171,7 @@ core::Result<LauncherConfig> decode_config(std::string_view bytes) {
     image.path = in.take_string();
     config.images.push_back(std::move(image));
   }
+  config.images_directory = in.take_string();
   config.ceiling = in.take<core::Limits>();
   config.uid_base = in.take<std::uint32_t>();
   config.cgroup_parent = in.take_string();

@@ -13,6 +13,7 @@
 #include <cstdio>
 
 #include "sandbox/collect.h"
+#include "sandbox/image_mounts.h"
 #include "sandbox/message.h"
 #include "sandbox/priority.h"
 #include "sandbox/program.h"
@@ -85,7 +86,9 @@ class SlotProcess {
     StepFds fds;
     auto request = decode(message, fds);
     if (!request) return std::unexpected(request.error());
-    image_root_ = image_directory(context_.run_directory, image_index(request->image));
+    const std::string image_root = image_directory(context_.run_directory, request->image);
+    if (!is_image_root(image_root)) return core::error(core::ErrorKind::invalid, "unknown image: " + request->image);
+    image_root_ = image_root;
     auto sandbox = current().ready(image_root_, request->limits);
     if (!sandbox) return std::unexpected(sandbox.error());
     limits_ = request->limits;
@@ -159,12 +162,6 @@ class SlotProcess {
     return request;
   }
 
-  std::size_t image_index(const std::string& name) const {
-    const auto& images = context_.config.images;
-    return static_cast<std::size_t>(std::find_if(images.begin(), images.end(), [&](const Image& image) { return image.name == name; }) -
-                                    images.begin());
-  }
-
   /// After a report.
   void used() {
     if (!std::exchange(is_used_, false)) return;  // refused before it came to that
@@ -174,6 +171,7 @@ class SlotProcess {
 
   /// While nobody waits: a sandbox is prepared, and nothing of earlier steps stays.
   core::Status tidy() {
+    if (image_root_.empty() || !is_image_root(image_root_)) return next().clear();  // nothing tells what comes next
     if (auto prepared = current().prepare(image_root_, limits_); !prepared) return prepared;
     return next().clear();
   }
@@ -189,6 +187,11 @@ class SlotProcess {
     }
   }
 
+  std::string first_image_root() const {
+    const auto& images = context_.config.images;
+    return images.empty() ? "" : image_directory(context_.run_directory, images.front().name);
+  }
+
   Stall& current() { return *stalls_[turn_]; }
   Stall& next() { return *stalls_[(turn_ + 1) % kStationsPerSlot]; }
 
@@ -198,17 +201,13 @@ class SlotProcess {
   Workspace workspace_;
   std::array<std::unique_ptr<Stall>, kStationsPerSlot> stalls_;
   unsigned turn_ = 0;
-  std::string image_root_ = image_directory(context_.run_directory, 0);
+  std::string image_root_ = first_image_root();
   core::Limits limits_ = core::default_limits();  // of the last request: most often those of the next
   std::chrono::steady_clock::time_point reported_at_;
   bool is_used_ = false, paused_ = false;  // paused_: before the request that runs
 };
 
 }  // namespace
-
-std::string image_directory(const std::string& run_directory, std::size_t image) {
-  return run_directory + "/images/" + std::to_string(image);
-}
 
 std::string station_name(unsigned slot, unsigned station) { return "slot" + std::to_string(slot) + static_cast<char>('a' + station); }
 

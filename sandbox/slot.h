@@ -12,11 +12,9 @@ struct SlotContext {
   const CgroupHost& cgroups;
   const SeccompFilter& filter;
   unsigned index;
-  std::string run_directory;              // private to the launcher: images/<n>
+  std::string run_directory;              // as image_mounts.h has it
 };
 
-/// Directory of the n-th configured image's root.
-std::string image_directory(const std::string& run_directory, std::size_t image);
 std::string station_name(unsigned slot, unsigned station);
 inline constexpr unsigned kStationsPerSlot = 2;
 

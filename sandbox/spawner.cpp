@@ -68,6 +68,8 @@ class SpawnerProcess {
     // A whole /proc must be visible here, or the kernel refuses the sandbox its own. The sandbox's covers it.
     if (mount("proc", (root + "/proc").c_str(), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0)
       return core::errno_error("mount proc");
+    // What the launcher does to its mounts later is not for sandboxes to see.
+    if (mount(nullptr, root.c_str(), nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return core::errno_error("make mounts private");
     if (chdir(root.c_str()) != 0) return core::errno_error("chdir to the image");
     if (syscall(SYS_pivot_root, ".", ".") != 0) return core::errno_error("pivot_root");
     if (umount2(".", MNT_DETACH) != 0) return core::errno_error("umount the old root");
