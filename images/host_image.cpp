@@ -1,6 +1,5 @@
 // The image `host` is whatever this machine has installed, so its digest is taken over the records of that, not over /usr's bytes.
 #include <fmt/format.h>
-#include <openssl/evp.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 
@@ -8,33 +7,12 @@
 #include <array>
 #include <filesystem>
 #include <fstream>
-#include <memory>
 
 #include "images/catalogue.h"
+#include "images/sha256.h"
 
 namespace bailiff::images {
 namespace {
-
-class Sha256 {
- public:
-  Sha256() : context_(EVP_MD_CTX_new(), &EVP_MD_CTX_free) {
-    good_ = context_ && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1;
-  }
-  void add(std::string_view bytes) { good_ = good_ && EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1; }
-  /// Lower-case hex, or nothing where OpenSSL failed.
-  std::optional<std::string> finish() {
-    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-    unsigned size = 0;
-    if (!good_ || EVP_DigestFinal_ex(context_.get(), digest.data(), &size) != 1) return std::nullopt;
-    std::string hex;
-    for (unsigned i = 0; i < size; ++i) hex += fmt::format("{:02x}", digest[i]);
-    return hex;
-  }
-
- private:
-  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
-  bool good_ = false;
-};
 
 /// True when the file could be read to its end. Name and end are marked, so that two files never read as one.
 bool add_file(Sha256& hash, const std::string& root, const char* path) {

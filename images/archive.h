@@ -1,0 +1,44 @@
+#pragma once
+// Reads tar archives, compressed or not, into a FileTree, by libarchive.
+#include <string>
+
+#include "core/result.h"
+#include "images/file_tree.h"
+
+namespace bailiff::images {
+
+/// The file that holds what trees refer to. Appended to.
+class Spool {
+ public:
+  /// `fd` is an empty file that outlives the spool.
+  Spool(int fd, const ImportBounds& bounds) : fd_(fd), bounds_(bounds) {}
+  [[nodiscard]] int fd() const { return fd_; }
+  [[nodiscard]] const ImportBounds& bounds() const { return bounds_; }
+  [[nodiscard]] std::uint64_t end() const { return end_; }
+  /// Bytes at `offset` behind end(); holes read as zeros. ErrorKind::invalid: more than the bound.
+  core::Status put(std::string_view bytes, std::uint64_t offset);
+  /// What was put becomes an extent of `size` bytes, and the next one begins behind it.
+  core::Result<Extent> close(std::uint64_t size);
+  core::Status count_entry();
+
+ private:
+  int fd_;
+  const ImportBounds& bounds_;
+  std::uint64_t end_ = 0, entries_ = 0;
+};
+
+struct ArchiveSource {
+  int fd = -1;
+  Extent range;           // of the file
+  bool is_stream = false; // no file but a pipe or socket: read to its end, `range` is not looked at
+};
+
+/// How the names of an archive are understood. `tree`: as they are; `layer`: `.wh.` names are whiteouts (OCI image-spec, layer.md).
+enum class ArchiveKind { tree, layer };
+
+/// Adds every entry as of `layer` to `tree`, later ones over earlier ones. Entries below dev/ are left out, for every sandbox has a /dev of its
+/// own. ErrorKind::invalid, with the entry and the reason: what is no archive, unsafe names, links that lead out, devices, FIFOs, sockets,
+/// whatever is beyond a bound.
+core::Status read_archive(const ArchiveSource& source, ArchiveKind kind, unsigned layer, Spool& spool, FileTree& tree);
+
+}  // namespace bailiff::images

@@ -1,0 +1,33 @@
+#include "images/file_range.h"
+
+namespace bailiff::images {
+
+core::Result<std::string> read_whole(int fd, Extent extent, std::uint64_t most) {
+  if (extent.size > most) return core::error(core::ErrorKind::invalid, "a document is larger than " + std::to_string(most) + " bytes");
+  std::string text;
+  text.reserve(extent.size);
+  auto done = read_extent(fd, extent, [&](std::string_view piece) -> core::Status {
+    text += piece;
+    return {};
+  });
+  if (!done) return std::unexpected(std::move(done.error()));
+  return text;
+}
+
+core::Status write_at(int fd, std::string_view bytes, std::uint64_t offset) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) {
+      const bool full = errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
+      auto failed = core::errno_error("write");
+      if (full) failed.error().kind = core::ErrorKind::unavailable;
+      return failed;
+    }
+    bytes.remove_prefix(static_cast<std::size_t>(written));
+    offset += static_cast<std::uint64_t>(written);
+  }
+  return {};
+}
+
+}  // namespace bailiff::images

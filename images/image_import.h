@@ -1,0 +1,42 @@
+#pragma once
+// Bringing an archive into the store: starts a worker (import_worker.h) over it and takes what it made.
+#include <chrono>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/fd.h"
+#include "core/result.h"
+#include "images/image_store.h"
+
+namespace bailiff::images {
+
+/// The worker's program, opened while it can be found and executed by whoever holds this.
+class ImportWorker {
+ public:
+  /// bailiff-import beside the running program.
+  static core::Result<ImportWorker> find();
+  [[nodiscard]] int fd() const { return program_.get(); }
+
+ private:
+  explicit ImportWorker(core::Fd program) : program_(std::move(program)) {}
+  core::Fd program_;
+};
+
+struct Imported {
+  StoredImage image;
+  std::vector<std::string> notes;  // what of it is not used, for people
+};
+
+struct ImportRequest {
+  std::string name;
+  std::string source{};                                  // what the manifest says it came from; empty: what the worker found it to be
+  std::map<std::string, std::string> env{};              // over the image's own
+  std::chrono::seconds at_most = std::chrono::hours(1);  // for reading the archive
+};
+
+/// Imports what is behind `input`: a file or pipe with an archive, or the directory of an OCI layout. Blocks. ErrorKind::invalid: the archive
+/// is refused, with the reason. Nothing is left of what fails.
+core::Result<Imported> import_image(const ImageStore& store, const ImportWorker& worker, const ImportRequest& request, int input);
+
+}  // namespace bailiff::images

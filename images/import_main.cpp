@@ -1,0 +1,15 @@
+// bailiff-import: started by `bailiff image` and bailiffd with an archive, a spool and an image file as its descriptors. Not for people.
+#include <fcntl.h>
+
+#include <cstdio>
+
+#include "images/import_worker.h"
+
+int main() {
+  using namespace bailiff::images;
+  if (::fcntl(kSpoolFd, F_GETFD) < 0 || ::fcntl(kImageFd, F_GETFD) < 0) {
+    (void)std::fputs("bailiff-import is started by bailiffd or `bailiff image`; it does nothing on its own\n", stderr);
+    return 64;
+  }
+  return run_import_worker();
+}
