@@ -11,6 +11,7 @@
 #include "cli/doctor.h"
 #include "cli/exec.h"
 #include "cli/exit_code.h"
+#include "cli/image.h"
 #include "cli/input.h"
 #include "cli/remote.h"
 #include "cli/render.h"
@@ -31,6 +32,7 @@ struct Parsed {
   JobsOptions jobs;
   DoctorOptions doctor;
   ExecOptions exec;
+  ImageOptions image;
   ServerOptions job, action, languages, inspect;
   std::string job_id, action_id, inspect_id;
   std::uint64_t wait_seconds = 0;
@@ -92,12 +94,18 @@ Command with_limits(Parsed& parsed, core::LimitOverrides& limits, Command comman
   };
 }
 
+void add_images_directory(CLI::App& app, std::string& directory) {
+  app.add_option("--images", directory, "directory of images")->envname("BAILIFF_IMAGES")->capture_default_str()->type_name("DIR");
+}
+
 void add_run(CLI::App& app, Parsed& parsed, const Console& console) {
   CLI::App* run = app.add_subcommand("run", "Run a program on this machine, without a server (needs root)");
   run->add_option("FILE", parsed.run.file, "source file")->required();
   run->add_option("ARGS", parsed.run.args, "arguments of the program; those that begin with - after a --");
   run->add_option("-l,--language", parsed.run.language, "language (else by the file's extension)")->type_name("NAME");
-  run->add_option("--image", parsed.run.image, "host, or the path of an unpacked root filesystem")->type_name("IMAGE");
+  run->add_option("--image", parsed.run.image, "host, a name of `bailiff image list`, or the path of an unpacked root filesystem")
+      ->type_name("IMAGE");
+  add_images_directory(*run, parsed.run.images_directory);
   run->add_option("--stdin", parsed.run.stdin_file, "the program's input (else our own)")->type_name("FILE");
   run->add_option("--definitions", parsed.run.definitions, "directory of language definitions")
       ->envname("BAILIFF_LANGUAGES")
@@ -229,6 +237,34 @@ void add_lists(CLI::App& app, Parsed& parsed, const Console& console) {
   });
 }
 
+void add_image(CLI::App& app, Parsed& parsed, const Console& console) {
+  CLI::App* image = app.add_subcommand("image", "Images of this machine: what programs run in");
+  image->require_subcommand(1);
+  ImageOptions& options = parsed.image;
+  const auto add = [&](const char* name, const char* help, auto function) {
+    CLI::App* command = image->add_subcommand(name, help);
+    add_images_directory(*command, options.directory);
+    add_json(*command, parsed);
+    command->callback([&parsed, &console, function] {
+      parsed.image.json = parsed.json;
+      parsed.command = [&parsed, &console, function] { return function(parsed.image, console); };
+    });
+    return command;
+  };
+  add("list", "List the images and the room that they take", list_images);
+  add("inspect", "All about an image, as JSON", inspect_image)->add_option("NAME", options.name, "the image")->required();
+  CLI::App* import = add("import", "Take an image in", import_archive);
+  import->add_option("NAME", options.name, "what to call it: a-z 0-9 . _ + -")->required();
+  import->add_option("ARCHIVE", options.archive, "an OCI layout, a docker save archive or a root filesystem's tar; - is standard input")
+      ->required();
+  CLI::App* build = add("build", "Build images from Debian packages (needs root and mmdebstrap)", build_images);
+  build->add_option("NAME", options.names, "definitions to build")->required();
+  build->add_option("--definitions", options.definitions, "directory of image definitions")->type_name("DIR");
+  build->add_flag("--update-lock", options.update_lock, "take the newest packages and write NAME.lock");
+  add("rm", "Remove images", remove_images)->add_option("NAME", options.names, "the images")->required();
+  add("gc", "Remove what no name stands for any more", collect_image_garbage);
+}
+
 int print_failure(const Failure& failure, bool json, const Console& console) {
   (void)console.err.write(render_failure(failure, console.err.paint()));
   if (json) {
@@ -264,6 +300,7 @@ int run_app(std::vector<std::string> arguments, const Console& console) {
   add_job(app, parsed, console);
   add_running(app, parsed, console);
   add_lists(app, parsed, console);
+  add_image(app, parsed, console);
   try {
     arguments = join_wait(std::move(arguments));
     if (const auto dashes = std::ranges::find(arguments, "--"); dashes != arguments.end()) {

@@ -69,9 +69,12 @@ sandbox::StepRequest step_request(const images::Language& language, const std::v
   return step;
 }
 
-Expected<LocalSlot> LocalSlot::start(const std::vector<std::string>& images, sandbox::CgroupDriver driver) {
+Expected<LocalSlot> LocalSlot::start(const std::vector<std::string>& images, sandbox::CgroupDriver driver,
+                                     const std::string& images_directory) {
   sandbox::LauncherConfig config;
+  config.images_directory = images_directory;
   for (const std::string& image : images) {
+    if (image.starts_with(images::kContentPrefix)) continue;
     const bool directory = image.starts_with('/');
     config.images.push_back({image, directory ? sandbox::Image::Kind::directory : sandbox::Image::Kind::host, directory ? image : ""});
   }
@@ -81,6 +84,9 @@ Expected<LocalSlot> LocalSlot::start(const std::vector<std::string>& images, san
   config.uid_base = 0x50000000U + static_cast<std::uint32_t>(::getpid() % 4096) * 65536U;
   auto launcher = sandbox::Launcher::start(config);
   if (!launcher) return std::unexpected(sandbox_failure(launcher.error()));
+  for (const std::string& image : images)
+    if (image.starts_with(images::kContentPrefix))
+      if (auto added = launcher->add_image(image); !added) return std::unexpected(sandbox_failure(added.error()));
   auto slot = launcher->next_slot();
   if (!slot) return std::unexpected(sandbox_failure(slot.error()));
   return LocalSlot(std::move(*launcher), std::move(*slot));

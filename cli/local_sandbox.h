@@ -20,8 +20,10 @@ namespace bailiff::cli {
 /// Owns the launcher: all that it started ends with it. One thread; SIGINT and SIGTERM during a step cancel that step.
 class LocalSlot {
  public:
-  /// Needs root. An image is "host" or the absolute path of an unpacked root filesystem. Call before any thread exists.
-  static Expected<LocalSlot> start(const std::vector<std::string>& images, sandbox::CgroupDriver driver);
+  /// Needs root. An image is "host", the absolute path of an unpacked root filesystem, or "sha256-<hex>" of `images_directory`. Call before
+  /// any thread exists.
+  static Expected<LocalSlot> start(const std::vector<std::string>& images, sandbox::CgroupDriver driver,
+                                   const std::string& images_directory = "");
   /// Captures the outputs and waits for the end.
   [[nodiscard]] Expected<core::StepResult> step(std::string name, sandbox::StepRequest request);
 

@@ -40,7 +40,7 @@ Expected<core::Fd> program_input(const RunOptions& options, const Console& conso
 /// The compile step, where there is one, and then the run step.
 Expected<std::vector<core::StepResult>> run_steps(const images::Language& language, const RunOptions& options, const std::string& source,
                                                   const Console& console) {
-  auto slot = LocalSlot::start({language.image}, options.cgroup_driver);
+  auto slot = LocalSlot::start({language.image}, options.cgroup_driver, options.images_directory);
   if (!slot) return std::unexpected(std::move(slot.error()));
   std::vector<core::StepResult> steps;
   const bool compiled = !language.compile.empty();
@@ -113,15 +113,21 @@ std::string offered(const images::Catalogue& catalogue) {
 
 }  // namespace
 
-core::Result<images::Catalogue> local_catalogue(const std::string& definitions) {
+core::Result<images::Catalogue> local_catalogue(const std::string& definitions, const std::string& images_directory) {
   auto host = images::host_image();
   if (!host) return std::unexpected(std::move(host.error()));
+  std::vector<images::Image> all = {std::move(*host)};
+  if (::access(images_directory.c_str(), R_OK | X_OK) == 0)
+    if (const auto store = images::ImageStore::open(images_directory))
+      if (const auto stored = store->list())
+        for (const auto& image : *stored) all.push_back(images::image_of(image));
   const auto probe = [](const images::Language& language) -> std::optional<std::string> {
+    if (language.image != "host") return "";
     for (const auto* argv : {&language.version_command, &language.compile, &language.run})
       if (!argv->empty() && !argv->front().starts_with("./") && !images::find_host_tool(argv->front(), language.env)) return std::nullopt;
     return "";
   };
-  return images::Catalogue::load(definitions.empty() ? images::default_definitions_directory() : definitions, {std::move(*host)}, probe);
+  return images::Catalogue::load(definitions.empty() ? images::default_definitions_directory() : definitions, std::move(all), probe);
 }
 
 Expected<images::Language> choose_language(const images::Catalogue& catalogue, const RunOptions& options) {
@@ -137,7 +143,7 @@ Expected<images::Language> choose_language(const images::Catalogue& catalogue, c
   if (!options.image.empty()) language.image = options.image;
   if (catalogue.find_image(language.image) == nullptr && !language.image.starts_with('/'))
     return failure(kExitUsage, fmt::format("there is no image \"{}\"", language.image),
-                   "use host, or the absolute path of an unpacked root filesystem");
+                   "use host, a name of `bailiff image list`, or the absolute path of an unpacked root filesystem");
   return language;
 }
 
@@ -153,7 +159,7 @@ core::Verdict verdict_of_run(const std::vector<core::StepResult>& steps, bool co
 
 Expected<ExitCode> run_local(const RunOptions& options, const Console& console) {
   if (auto checked = check_limits(options.limits); !checked) return std::unexpected(std::move(checked.error()));
-  auto catalogue = local_catalogue(options.definitions);
+  auto catalogue = local_catalogue(options.definitions, options.images_directory);
   if (!catalogue)
     return failure(kExitInternal, "the language definitions cannot be used: " + catalogue.error().what,
                    "name their directory by --definitions DIR");
@@ -164,9 +170,20 @@ Expected<ExitCode> run_local(const RunOptions& options, const Console& console) 
   if (::geteuid() != 0)
     return failure(kExitNoPermission, "running a program on this machine needs root, which makes the sandbox's namespaces and cgroups",
                    "run it by sudo, or let a server do it: bailiff submit FILE --wait");
-  auto steps = run_steps(*language, options, *source, console);
+  const auto image = catalogue->find_image(language->image);
+  images::Language placed = *language;
+  core::Result<core::Fd> held;
+  if (image != nullptr) {
+    placed.image = image->sandbox_name();
+    placed.env.insert(image->env.begin(), image->env.end());
+  }
+  if (image != nullptr && image->kind == "erofs") {
+    const auto store = images::ImageStore::open(options.images_directory);
+    held = store ? store->hold(image->digest) : std::unexpected(store.error());
+    if (!held) return failure(kExitInternal, "the image cannot be used: " + held.error().what);
+  }
+  auto steps = run_steps(placed, options, *source, console);
   if (!steps) return std::unexpected(std::move(steps.error()));
-  const images::Image* image = catalogue->find_image(language->image);
   return print_result(document(*language, image == nullptr ? "" : image->digest, *steps), *steps, options.json, console);
 }
 

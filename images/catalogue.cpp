@@ -53,7 +53,7 @@ core::Result<Catalogue> Catalogue::load(const std::string& directory, std::vecto
   if (!files) return std::unexpected(std::move(files.error()));
 
   Catalogue catalogue;
-  catalogue.images_ = std::move(images);
+  for (Image& image : images) catalogue.offer(std::move(image));
   std::vector<Language> all;
   std::vector<std::string> faults;
   std::map<std::string, std::string> owner;  // name or alias → file that has it
@@ -69,13 +69,12 @@ core::Result<Catalogue> Catalogue::load(const std::string& directory, std::vecto
     for (const std::string& name : names)
       if (const auto [other, added] = owner.emplace(name, file); !added)
         faults.push_back(fmt::format("{}: \"{}\" is already a name or alias in {}", file, name, other->second));
-    if (catalogue.find_image(language->image) == nullptr)
-      faults.push_back(fmt::format("{}: image: there is no image \"{}\"", file, language->image));
     all.push_back(std::move(*language));
   }
   if (!faults.empty()) return core::error(core::ErrorKind::invalid, fmt::format("{}", fmt::join(faults, "; ")));
 
   for (Language& language : all) {
+    if (catalogue.find_image(language.image) == nullptr) continue;
     const std::optional<std::string> output = probe(language);
     if (!output) continue;
     language.version = first_line(*output);
@@ -92,9 +91,35 @@ const Language* Catalogue::find_language(std::string_view name_or_alias) const {
   return found == by_name_.end() ? nullptr : &languages_[found->second];
 }
 
-const Image* Catalogue::find_image(std::string_view name) const {
-  const auto found = std::ranges::find(images_, name, &Image::name);
-  return found == images_.end() ? nullptr : &*found;
+std::vector<Image> Catalogue::images() const {
+  const std::lock_guard lock(images_->mutex);
+  std::vector<Image> copy;
+  for (const auto& image : images_->all) copy.push_back(*image);
+  return copy;
+}
+
+std::shared_ptr<const Image> Catalogue::find_image(std::string_view name) const {
+  const std::lock_guard lock(images_->mutex);
+  const auto found = std::ranges::find(images_->all, name, [](const auto& image) -> std::string_view { return image->name; });
+  return found == images_->all.end() ? nullptr : *found;
+}
+
+void Catalogue::offer(Image image) {
+  const std::lock_guard lock(images_->mutex);
+  std::erase_if(images_->all, [&](const auto& other) { return other->name == image.name; });
+  images_->all.push_back(std::make_shared<const Image>(std::move(image)));
+  std::ranges::sort(images_->all, {}, [](const auto& other) { return std::pair(other->kind != "host", other->name); });
+}
+
+void Catalogue::withdraw(std::string_view name) {
+  const std::lock_guard lock(images_->mutex);
+  std::erase_if(images_->all, [&](const auto& image) { return image->name == name; });
+}
+
+std::string Image::sandbox_name() const { return kind == "erofs" ? content_name(digest) : name; }
+
+Image image_of(const StoredImage& stored) {
+  return {stored.name, stored.digest, stored.kind, "", stored.bytes, stored.env, stored.workdir, stored.entrypoint};
 }
 
 std::string first_line(std::string_view output) {

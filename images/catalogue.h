@@ -1,8 +1,11 @@
 #pragma once
 // What programs can be written in and run in: language definitions (TOML, images/definitions/languages/) and images.
 // No sandbox here: whoever probes versions passes a function that runs a command in an image.
+#include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,15 +13,25 @@
 
 #include "core/limits.h"
 #include "core/result.h"
+#include "images/image_store.h"
 
 namespace bailiff::images {
 
 struct Image {
   std::string name;     // "host"
   std::string digest;   // "sha256:<hex>"; of `host`: of what identifies this machine's installed system
-  std::string kind;     // "host" | "directory"
+  std::string kind;     // "host" | "directory" | "erofs"
   std::string path;     // directory only
+  std::uint64_t bytes = 0;                 // erofs: on disk
+  std::map<std::string, std::string> env{};  // of every program in it, under the language's and the job's
+  std::string workdir{};                     // working directory of steps that name none, where it lies in /work; else it is not used
+  std::vector<std::string> entrypoint{};     // stands before the command of steps, but not before a shell command
+
+  /// Its name in the sandbox (sandbox/client.h): of an EROFS image, its digest.
+  [[nodiscard]] std::string sandbox_name() const;
 };
+/// What the store has, as it is offered.
+[[nodiscard]] Image image_of(const StoredImage& stored);
 
 /// A language as its definition has it. Placeholders in argv: none; paths are workspace-relative.
 struct Language {
@@ -46,21 +59,28 @@ core::Result<Language> parse_language(std::string_view toml_text, std::string_vi
 /// Runs version_command in an image: its output, or nothing where the tool is not there.
 using VersionProbe = std::function<std::optional<std::string>(const Language&)>;
 
-/// All that is offered. Immutable once made; share it freely between threads.
+/// All that is offered. Languages are immutable once it is made; images may come and go. Share it freely between threads.
 class Catalogue {
  public:
-  /// Reads every *.toml in `directory` (sorted), checks names and aliases are unique and images known, asks `probe` for each version
-  /// and leaves out the languages for which it gives nothing. One Error (invalid) names every fault of every file.
+  /// Reads every *.toml in `directory` (sorted), checks names and aliases are unique, asks `probe` for each version and leaves out the
+  /// languages for which it gives nothing and those whose image is not there. One Error (invalid) names every fault of every file.
   static core::Result<Catalogue> load(const std::string& directory, std::vector<Image> images, const VersionProbe& probe);
   [[nodiscard]] const std::vector<Language>& languages() const { return languages_; }
-  [[nodiscard]] const std::vector<Image>& images() const { return images_; }
+  [[nodiscard]] std::vector<Image> images() const;
   /// By name or alias (case-insensitive); nullptr when not offered.
   [[nodiscard]] const Language* find_language(std::string_view name_or_alias) const;
-  [[nodiscard]] const Image* find_image(std::string_view name) const;
+  [[nodiscard]] std::shared_ptr<const Image> find_image(std::string_view name) const;
+  /// Offers an image from now on, instead of what had its name.
+  void offer(Image image);
+  void withdraw(std::string_view name);
 
  private:
+  struct Images {
+    std::mutex mutex;
+    std::vector<std::shared_ptr<const Image>> all;  // guarded by it; in order of names, `host` first
+  };
   std::vector<Language> languages_;
-  std::vector<Image> images_;
+  std::unique_ptr<Images> images_ = std::make_unique<Images>();
   std::map<std::string, std::size_t> by_name_;
 };
 

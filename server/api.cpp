@@ -73,11 +73,12 @@ Api::Api(ApiContext context, const HttpBounds& bounds) : context_(std::move(cont
   add_output_routes();
   add_running_routes();
   add_about_routes();
+  add_image_routes();
 }
 
 std::optional<Response> Api::answer_head(const Request& request) const {
   if (request.method == "OPTIONS" && request.target == "*")
-    return Response{204, {}, {{"Allow", "GET, HEAD, POST, OPTIONS"}}, {}, std::nullopt};
+    return Response{204, {}, {{"Allow", "GET, HEAD, POST, DELETE, OPTIONS"}}, {}, std::nullopt};
   const auto target = parse_target(request.target);
   if (!target) return problem_response(400, "the request target is malformed");
   const auto match = router_.match(request.method, *target);

@@ -38,6 +38,8 @@ class Api {
   /// What can be refused by the head alone (`request.body` is not looked at), so that no body is read in vain: an unknown path, another
   /// method, a media type. OPTIONS is answered here too.
   [[nodiscard]] std::optional<Response> answer_head(const Request& request) const;
+  /// A file to receive the body in, where the request is for a route that takes one (Request::body_file).
+  [[nodiscard]] std::optional<core::Result<core::Fd>> body_file(const Request& request) const;
   /// The answer. Never throws: what goes wrong on our side is logged and is a 500.
   boost::asio::awaitable<Response> handle(const Request& request, Client& client);
   [[nodiscard]] const Router& router() const { return router_; }
@@ -47,6 +49,7 @@ class Api {
   void add_output_routes();  // api_outputs.cpp
   void add_running_routes();  // api_exec.cpp
   void add_about_routes();   // api_about.cpp
+  void add_image_routes();   // api_images.cpp
 
   boost::asio::awaitable<Response> create_job(Call call);
   boost::asio::awaitable<Response> show_job(Call call);
@@ -68,6 +71,8 @@ class Api {
 
   boost::asio::awaitable<Response> show_languages(Call call);
   boost::asio::awaitable<Response> show_images(Call call);
+  boost::asio::awaitable<Response> import_image(Call call);
+  boost::asio::awaitable<Response> delete_image(Call call);
   boost::asio::awaitable<Response> show_system(Call call);
 
   /// `work` in the thread aside where it is large, else at once. The loop also schedules jobs, so nothing may hold it for long.

@@ -16,7 +16,7 @@ using core::Json;
 Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(core::to_utf8(text)); }
 
 Json language_to_json(const images::Language& language, const ApiContext& context) {
-  const auto* image = context.catalogue.find_image(language.image);
+  const auto image = context.catalogue.find_image(language.image);
   const auto limits = core::at_most(core::apply(context.default_limits, language.limits), context.ceiling);
   return {{"name", language.name},
           {"title", language.title},
@@ -55,7 +55,6 @@ Json host_to_json() {
 void Api::add_about_routes() {
   const auto immediate = [](auto make) { return [make](Call call) -> awaitable<Response> { co_return make(call); }; };
   router_.add({.method = "GET", .pattern = "/v1/languages", .handler = [this](Call call) { return show_languages(std::move(call)); }});
-  router_.add({.method = "GET", .pattern = "/v1/images", .handler = [this](Call call) { return show_images(std::move(call)); }});
   router_.add({.method = "GET", .pattern = "/v1/system", .handler = [this](Call call) { return show_system(std::move(call)); }});
   router_.add(
       {.method = "GET", .pattern = "/livez", .handler = immediate([](const Call&) { return json_response(200, {{"status", "ok"}}); })});
@@ -80,13 +79,6 @@ void Api::add_about_routes() {
 awaitable<Response> Api::show_languages(Call) {
   Json items = Json::array();
   for (const auto& language : context_.catalogue.languages()) items.push_back(language_to_json(language, context_));
-  co_return json_response(200, {{"items", std::move(items)}, {"next_cursor", nullptr}});
-}
-
-awaitable<Response> Api::show_images(Call) {
-  Json items = Json::array();
-  for (const auto& image : context_.catalogue.images())
-    items.push_back({{"name", image.name}, {"kind", image.kind}, {"digest", image.digest}});
   co_return json_response(200, {{"items", std::move(items)}, {"next_cursor", nullptr}});
 }
 

@@ -13,6 +13,8 @@
 
 namespace bailiff::server {
 
+class ImageService;
+
 struct ApiContext {
   Jobs& jobs;                           // io thread only
   storage::Store& store;                // reads only, from any thread
@@ -22,6 +24,7 @@ struct ApiContext {
   core::Limits ceiling = core::ceiling_limits();
   std::vector<sandbox::Capability> capabilities = {};  // shown by GET /v1/system
   std::string_view cgroup_driver = "cgroupfs";                  // that is in use; a literal
+  ImageService* images = nullptr;       // null: images cannot be changed
   std::uint64_t queue_bound = 100'000;  // most queued jobs; Jobs::submit enforces it, the API tells it
 
   /// True where the host was looked at and has not this capability.

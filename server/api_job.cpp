@@ -142,6 +142,7 @@ core::Result<Json> compose_job(const storage::StoredJob& job, storage::Store& st
                  {"finished_at", time_or_null(job.finished_us)},
                  {"attempt", job.attempt},
                  {"language", head.field("language")},
+                 {"language_version", head.field("language_version")},
                  {"image", head.field("image")},
                  {"image_digest", head.field("image_digest")},
                  {"labels", Json::object()},

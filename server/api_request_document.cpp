@@ -78,7 +78,8 @@ std::string stored_request(const core::JobSpec& spec, const images::Catalogue& c
   const images::Language* language = spec.language ? catalogue.find_language(*spec.language) : nullptr;
   if (spec.language) document["language"] = *spec.language;
   const std::string image_name = language != nullptr ? language->image : spec.image.value_or("");
-  const images::Image* image = catalogue.find_image(image_name);
+  if (language != nullptr && !language->version.empty()) document["language_version"] = core::to_utf8(language->version);
+  const auto image = catalogue.find_image(image_name);
   document["image"] = image_name;
   document["image_digest"] = image != nullptr ? Json(image->digest) : Json(nullptr);
   document["request"] = request_to_json(spec);

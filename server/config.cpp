@@ -25,7 +25,7 @@ namespace {
 
 constexpr std::string_view kEnvironmentPrefix = "BAILIFF_";
 // Variables of the command-line client, which may share its environment with a server.
-constexpr std::array<std::string_view, 3> kClientVariables = {"BAILIFF_SERVER", "BAILIFF_URL", "BAILIFF_KEY"};
+constexpr std::array<std::string_view, 4> kClientVariables = {"BAILIFF_SERVER", "BAILIFF_URL", "BAILIFF_KEY", "BAILIFF_IMAGES"};
 constexpr std::uint64_t kMaxInteger = std::numeric_limits<std::int64_t>::max();  // what TOML can hold
 
 std::unexpected<core::Error> expected(std::string what) { return core::error(core::ErrorKind::invalid, "expected " + std::move(what)); }

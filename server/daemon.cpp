@@ -17,6 +17,7 @@
 
 #include "sandbox/cgroup_driver.h"
 #include "server/http_server.h"
+#include "server/image_service.h"
 #include "server/job_queue.h"
 #include "server/language_probe.h"
 #include "server/log.h"
@@ -43,11 +44,14 @@ constexpr rlim_t kMostDescriptors = 1 << 20;
   std::_Exit(code);
 }
 
+std::string images_directory(const Config& config) { return (std::filesystem::path(config.data) / kImagesDirectory).string(); }
+
 core::Result<sandbox::Launcher> start_launcher(const Config& config) {
   sandbox::LauncherConfig launcher;
   launcher.launcher_path = config.launcher;
   launcher.slots = static_cast<unsigned>(config.slots);
   launcher.images = {{"host", sandbox::Image::Kind::host, ""}};
+  launcher.images_directory = images_directory(config);
   launcher.ceiling = config.ceiling;
   launcher.cgroup_parent = config.cgroup_parent;
   launcher.cgroup_driver = config.cgroup_driver;
@@ -69,6 +73,7 @@ void raise_descriptor_limit() {
 struct Prepared {
   sandbox::Launcher launcher;
   core::Fd languages;  // the directory; its parents may be closed to us by now
+  images::ImportWorker importer;
   std::vector<sandbox::Capability> capabilities;
 };
 
@@ -91,6 +96,8 @@ core::Result<Prepared> prepare_as_root(const Config& config) {
     return core::error(core::ErrorKind::invalid, "languages: no definitions were found beside the program; name their directory");
   core::Fd languages(::open(config.languages.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!languages.valid()) return core::errno_error("languages: cannot open " + config.languages);
+  auto importer = images::ImportWorker::find();
+  if (!importer) return std::unexpected(importer.error());
   auto capabilities = sandbox::probe_host();
   if (auto done = check_io_defaults(config, capabilities); !done) return std::unexpected(done.error());
   auto launcher = start_launcher(config);
@@ -100,7 +107,7 @@ core::Result<Prepared> prepare_as_root(const Config& config) {
   if (auto done = drop_privileges(*identity); !done) return std::unexpected(done.error());
   std::signal(SIGPIPE, SIG_IGN);
   log_info("privileges given up", {{"uid", identity->uid}, {"gid", identity->gid}, {"launcher_pid", launcher->pid()}});
-  return Prepared{std::move(*launcher), std::move(languages), std::move(capabilities)};
+  return Prepared{std::move(*launcher), std::move(languages), std::move(*importer), std::move(capabilities)};
 }
 
 HttpBounds http_bounds(const Config& config) {
@@ -122,6 +129,7 @@ class Daemon {
  public:
   Daemon(const Config& config, Prepared prepared)
       : config_(config), launcher_(std::move(prepared.launcher)), languages_(std::move(prepared.languages)),
+        importer_(std::move(prepared.importer)),
         capabilities_(std::move(prepared.capabilities)), slot_source_(launcher_), threads_(kDocumentThreads),
         pool_(io_, slot_source_, static_cast<unsigned>(config.slots)), signals_(io_, SIGTERM, SIGINT) {}
 
@@ -140,10 +148,12 @@ class Daemon {
   asio::io_context io_{1};
   sandbox::Launcher launcher_;
   core::Fd languages_;
+  images::ImportWorker importer_;
   std::vector<sandbox::Capability> capabilities_;
   LauncherSlots slot_source_;
   std::unique_ptr<storage::Store> store_;
   std::optional<images::Catalogue> catalogue_;
+  std::optional<ImageService> images_;
   asio::thread_pool threads_;
   SlotPool pool_;
   asio::signal_set signals_;
@@ -167,10 +177,16 @@ core::Status Daemon::open_store() {
 core::Status Daemon::find_languages() {
   const auto host = images::host_image();
   if (!host) return std::unexpected(host.error());
-  auto catalogue = load_catalogue(io_, pool_, fmt::format("/proc/self/fd/{}", languages_.get()), {*host}, config_.ceiling);
+  auto image_store = images::ImageStore::open(images_directory(config_));
+  if (!image_store) return std::unexpected(image_store.error());
+  images_.emplace(std::move(*image_store), std::move(importer_), launcher_, *store_);
+  std::vector<images::Image> all = {*host};
+  for (auto& image : images_->mount_all()) all.push_back(std::move(image));
+  auto catalogue = load_catalogue(io_, pool_, fmt::format("/proc/self/fd/{}", languages_.get()), all, config_.ceiling);
   if (launcher_lost_) return std::unexpected(*launcher_lost_);
   if (!catalogue) return std::unexpected(catalogue.error());
   catalogue_ = std::move(*catalogue);
+  images_->use(*catalogue_);
   languages_.reset();
   std::string names;
   for (const auto& language : catalogue_->languages()) names += (names.empty() ? "" : ",") + language.name;
@@ -189,6 +205,7 @@ core::Status Daemon::listen() {
                            config_.ceiling,
                            capabilities_,
                            sandbox::name(launcher_.cgroup_driver()),
+                           &*images_,
                            config_.max_queued_jobs};
   http_.emplace(io_, context, http_bounds(config_));
   const auto port = http_->listen(endpoint->address, endpoint->port);

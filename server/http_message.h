@@ -3,12 +3,14 @@
 #include <boost/asio/awaitable.hpp>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "core/fd.h"
 #include "core/result.h"
 #include "server/websocket.h"
 
@@ -21,6 +23,7 @@ struct Request {
   std::string target;  // origin form: "/v1/jobs?limit=5"
   Headers headers;     // in order, names as sent
   std::string body;
+  std::shared_ptr<core::Fd> body_file;  // instead of body: the bytes from offset 0, for a route that takes a file
 
   /// All fields of that name (case-insensitive), joined by ", " as RFC 9110 section 5.3 has it; nothing where there is none.
   [[nodiscard]] std::optional<std::string> header(std::string_view name) const;

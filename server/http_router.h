@@ -27,6 +27,7 @@ struct Route {
   Handler handler;
   std::string media_type = "application/json";  // of a good answer, for Accept
   bool takes_json = false;                      // the body is JSON: other content types are 415
+  bool takes_file = false;                      // the body goes into Request::body_file, within HttpBounds::file_bytes
 };
 
 struct Match {

@@ -7,6 +7,7 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/write.hpp>
+#include <boost/beast/http/buffer_body.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/websocket/rfc6455.hpp>
@@ -58,6 +59,21 @@ Problem problem_of_read(const error_code& ec) {
   const bool ended = ec == http::error::end_of_stream || ec == http::error::partial_message;
   if (ec.category() != http::make_error_code(http::error::end_of_stream).category() || ended) return {0, {}, {}, {}};
   return {400, "the request is not valid HTTP/1.1", {}, {}};
+}
+
+core::Status write_at(int fd, std::string_view bytes, std::uint64_t offset) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) {
+      auto failed = core::errno_error("write a request's body");
+      if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG) failed.error().kind = core::ErrorKind::unavailable;
+      return failed;
+    }
+    bytes.remove_prefix(static_cast<std::size_t>(written));
+    offset += static_cast<std::uint64_t>(written);
+  }
+  return {};
 }
 
 Problem too_many_connections() { return {503, "too many connections; try again later", {}, {{"Retry-After", "1"}}}; }
@@ -120,7 +136,7 @@ awaitable<Session::After> Session::one_request() {
   const auto& bounds = context_.bounds;
   Parser parser;
   parser.header_limit(static_cast<std::uint32_t>(bounds.header_bytes));
-  parser.body_limit(bounds.body_bytes);
+  parser.body_limit(std::max(bounds.body_bytes, bounds.file_bytes));  // the one that holds is known with the header
   // One instant for the whole header: a byte now and then does not move it.
   stream_.expires_after(bounds.header_time);
   const auto [ec, header_count] = co_await http::async_read_header(stream_, buffer_, parser, kResume);
@@ -136,17 +152,27 @@ awaitable<Session::After> Session::one_request() {
     const bool written = co_await write(*answer, stay, is_head, old_version);
     co_return !written ? After::close : stay ? After::keep : After::linger;
   }
+  auto file = context_.api.body_file(request);
+  if (file && !*file) co_return co_await refuse(problem_of(file->error(), "receive a file"), is_head);
+  const std::uint64_t most = file ? bounds.file_bytes : bounds.body_bytes;
+  if (parser.content_length().value_or(0) > most) co_return co_await refuse(problem_of_read(http::error::body_limit), is_head);
   HeldBody held(context_.bodies_bytes);
   const bool expects = !old_version && equals_ignoring_case(request.header("Expect").value_or(""), "100-continue");
   if (expects && !parser.is_done() && buffer_.size() == 0) {
     const bool told = co_await write_bytes("HTTP/1.1 100 Continue\r\n\r\n");
     if (!told) co_return After::close;
   }
+  if (file) {
+    const auto refused = co_await receive_file(std::move(parser), **file);
+    if (refused) co_return co_await refuse(*refused, is_head);
+    request.body_file = std::make_shared<core::Fd>(std::move(**file));
+  }
   const auto deadline = steady_clock::now() + bounds.body_time;
-  while (!parser.is_done()) {
+  while (!file && !parser.is_done()) {
     stream_.expires_at(std::min(steady_clock::now() + bounds.body_read_time, deadline));
     auto [body_ec, count] = co_await http::async_read_some(stream_, buffer_, parser, kResume);
     if (body_ec) fault = problem_of_read(body_ec);
+    if (!fault && parser.get().body().size() > most) fault = problem_of_read(http::error::body_limit);
     if (!fault && !held.grow_to(parser.get().body().size(), bounds.bodies_bytes)) fault = too_many_bodies();
     if (!fault) continue;
     // What it held is free before the answer goes out, or the next one would be refused for it too.
@@ -154,7 +180,7 @@ awaitable<Session::After> Session::one_request() {
     std::string().swap(parser.get().body());
     co_return co_await refuse(*fault, is_head);
   }
-  request.body = std::move(parser.get().body());
+  if (!file) request.body = std::move(parser.get().body());
   stream_.expires_never();
   const Response response = co_await context_.api.handle(request, *this);
   if (response.upgrade) co_return co_await upgrade(parser, request, response.upgrade);
@@ -186,6 +212,26 @@ awaitable<Session::After> Session::upgrade(const Parser& parser, const Request& 
   co_await (serve() && leave() && socket.watch());
   co_await socket.close(CloseCode::normal, "");
   co_return After::close;
+}
+
+awaitable<std::optional<Problem>> Session::receive_file(Parser header, const core::Fd& file) {
+  http::request_parser<http::buffer_body> parser(std::move(header));
+  std::vector<char> piece(kReadBytes);
+  std::uint64_t received = 0;
+  const auto deadline = steady_clock::now() + context_.bounds.file_time;
+  while (!parser.is_done()) {
+    auto& body = parser.get().body();
+    body.data = piece.data();
+    body.size = piece.size();
+    stream_.expires_at(std::min(steady_clock::now() + context_.bounds.body_read_time, deadline));
+    const auto [ec, count] = co_await http::async_read_some(stream_, buffer_, parser, kResume);
+    if (ec && ec != http::error::need_buffer) co_return problem_of_read(ec);
+    const std::string_view bytes(piece.data(), piece.size() - body.size);
+    if (received + bytes.size() > context_.bounds.file_bytes) co_return problem_of_read(http::error::body_limit);
+    if (const auto written = write_at(file.get(), bytes, received); !written) co_return problem_of(written.error(), "receive a file");
+    received += bytes.size();
+  }
+  co_return std::nullopt;
 }
 
 awaitable<bool> Session::write(const Response& response, bool keep_alive, bool is_head, bool old_version) {

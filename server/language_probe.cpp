@@ -3,6 +3,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <algorithm>
 #include <map>
 
 #include "sandbox/tree.h"
@@ -33,16 +34,17 @@ struct Probes {
   std::size_t waiting = 0;
 };
 
-asio::awaitable<core::Result<std::string>> ask(SlotPool& pool, const images::Language& language, const core::Limits& limits) {
+asio::awaitable<core::Result<std::string>> ask(SlotPool& pool, const images::Language& language, const images::Image& image,
+                                               const core::Limits& limits) {
   auto lease = co_await pool.acquire(SlotLine::new_job);
   if (!lease) co_return core::error(core::ErrorKind::unavailable, "there are no slots");
   auto out = sandbox::output_memfd();
   auto err = sandbox::output_memfd();
   if (!out || !err) co_return std::unexpected(!out ? out.error() : err.error());
   sandbox::StepRequest request;
-  request.image = language.image;
+  request.image = image.sandbox_name();
   request.argv = language.version_command;
-  request.env = environment_of({&language.env});
+  request.env = environment_of({&image.env, &language.env});
   request.limits = limits;
   request.stdout_fd = std::move(*out);
   request.stderr_fd = std::move(*err);
@@ -57,10 +59,10 @@ asio::awaitable<core::Result<std::string>> ask(SlotPool& pool, const images::Lan
   co_return text;
 }
 
-asio::awaitable<void> probe(asio::io_context& io, SlotPool& pool, const images::Language& language, const core::Limits& limits,
-                            Probes& probes) {
-  auto answer = co_await ask(pool, language, limits);
-  if (!answer && answer.error().kind == core::ErrorKind::unavailable) answer = co_await ask(pool, language, limits);  // in another slot
+asio::awaitable<void> probe(asio::io_context& io, SlotPool& pool, const images::Language& language, const images::Image& image,
+                            const core::Limits& limits, Probes& probes) {
+  auto answer = co_await ask(pool, language, image, limits);
+  if (!answer && answer.error().kind == core::ErrorKind::unavailable) answer = co_await ask(pool, language, image, limits);  // in another slot
   if (!answer) {
     log_error("cannot ask for a language's version", {{"language", language.name}, {"why", answer.error()}});
     probes.errors.push_back(answer.error());
@@ -79,7 +81,10 @@ core::Result<images::Catalogue> load_catalogue(asio::io_context& io, SlotPool& p
   const auto limits = probe_limits(ceiling);
   Probes probes;
   probes.waiting = all->languages().size();
-  for (const auto& language : all->languages()) asio::co_spawn(io, probe(io, pool, language, limits, probes), asio::detached);
+  for (const auto& language : all->languages()) {
+    const auto image = std::ranges::find(images, language.image, &images::Image::name);  // every language's is there
+    asio::co_spawn(io, probe(io, pool, language, *image, limits, probes), asio::detached);
+  }
   if (probes.waiting > 0) {
     io.restart();
     io.run_for(kAllProbes);

@@ -50,6 +50,26 @@ core::Result<std::vector<std::string>> names_in(int directory) {
   return names;
 }
 
+/// Root's `bailiff image` may have made it, with files that its owner then manages.
+core::Status prepare_images_directory(int data, const std::string& path, const Identity& owner) {
+  const auto shown = fmt::format("{}/{}", path, kImagesDirectory);
+  if (::mkdirat(data, kImagesDirectory, 0700) != 0 && errno != EEXIST) return errno_error("data: cannot make " + shown);
+  const core::Fd directory(::openat(data, kImagesDirectory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!directory.valid()) return errno_error("data: cannot open " + shown);
+  const auto names = names_in(directory.get());
+  if (!names) return std::unexpected(names.error());
+  for (const auto& name : *names) {
+    const core::Fd file(::openat(directory.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    struct stat info{};
+    if (!file.valid() || ::fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode) || info.st_nlink != 1)
+      return failed(fmt::format("data: {}/{} is not a plain file", shown, name));
+    if (::fchown(file.get(), owner.uid, owner.gid) != 0) return errno_error(fmt::format("data: cannot give {}/{} to uid {}", shown, name, owner.uid));
+  }
+  if (::fchown(directory.get(), owner.uid, owner.gid) != 0 || ::fchmod(directory.get(), 0700) != 0)
+    return errno_error(fmt::format("data: cannot give {} to uid {}", shown, owner.uid));
+  return {};
+}
+
 /// A line "Key:\tvalue" of /proc/self/status.
 std::string status_value(std::string_view key) {
   std::ifstream status("/proc/self/status");
@@ -125,12 +145,12 @@ core::Status prepare_data_directory(const std::string& path, const Identity& own
   if (!directory.valid()) return errno_error("data: cannot open " + path);
   const auto names = names_in(directory.get());
   if (!names) return std::unexpected(names.error());
-  const auto ours = [](const std::string& name) { return name.starts_with(kDatabaseName) || name == kFileSystemsOwn; };
+  const auto ours = [](const std::string& name) { return name.starts_with(kDatabaseName) || name == kFileSystemsOwn || name == kImagesDirectory; };
   if (const auto foreign = std::find_if_not(names->begin(), names->end(), ours); foreign != names->end())
     return failed(fmt::format("data: {} is not a data directory of Bailiff's own (it has \"{}\" in it); name an empty or a new directory",
                               path, *foreign));
   for (const auto& name : *names) {
-    if (name == kFileSystemsOwn) continue;
+    if (name == kFileSystemsOwn || name == kImagesDirectory) continue;
     const core::Fd file(::openat(directory.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
     struct stat info{};
     if (!file.valid() || ::fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode) || info.st_nlink != 1)
@@ -138,6 +158,7 @@ core::Status prepare_data_directory(const std::string& path, const Identity& own
     if (::fchown(file.get(), owner.uid, owner.gid) != 0)
       return errno_error(fmt::format("data: cannot give {}/{} to uid {}", path, name, owner.uid));
   }
+  if (auto done = prepare_images_directory(directory.get(), path, owner); !done) return done;
   if (::fchown(directory.get(), owner.uid, owner.gid) != 0)
     return errno_error(fmt::format("data: cannot give {} to uid {}", path, owner.uid));
   if (::fchmod(directory.get(), 0700) != 0) return errno_error("data: cannot set the mode of " + path);

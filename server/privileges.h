@@ -18,7 +18,10 @@ struct Identity {
 /// `user` is a user name or "UID:GID"; empty: the system user `bailiff`, or 65534:65534 where there is none.
 core::Result<Identity> find_identity(const std::string& user);
 
-/// Makes `path` (mode 0700) where it does not exist and gives it, and the files of our database in it, to `owner`. Refuses a directory
+/// Of images, below the data directory.
+inline constexpr const char* kImagesDirectory = "images";
+
+/// Makes `path` (mode 0700) where it does not exist and gives it, the files of our database in it and its images directory to `owner`. Refuses a directory
 /// that holds anything else, so that a slip of the hand does not give /etc away.
 core::Status prepare_data_directory(const std::string& path, const Identity& owner);
 

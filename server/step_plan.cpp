@@ -23,8 +23,9 @@ bool has_blob(const core::JobSpec& spec) {
   return blob;
 }
 
-void plan_language(JobPlan& plan, const core::JobSpec& spec, const images::Language& language, const LimitLevels& levels) {
-  const auto env = environment_of({&language.env, &spec.env});
+void plan_language(JobPlan& plan, const core::JobSpec& spec, const images::Language& language, const images::Image& image,
+                   const LimitLevels& levels) {
+  const auto env = environment_of({&image.env, &language.env, &spec.env});
   if (!language.compile.empty()) {
     plan.compile_step = 0;
     plan.steps.push_back(
@@ -48,9 +49,27 @@ void plan_language(JobPlan& plan, const core::JobSpec& spec, const images::Langu
   for (const auto& [path, bytes] : files) plan.files.push_back({path, bytes});
 }
 
-void plan_steps(JobPlan& plan, const core::JobSpec& spec, const LimitLevels& levels) {
+/// As a container runs it: behind the image's entrypoint. A shell command is the whole of what is to be run.
+std::vector<std::string> command_in(const images::Image& image, const std::vector<std::string>& command) {
+  const bool is_shell = command.size() == 3 && command[0] == "/bin/sh" && command[1] == "-c";
+  auto whole = is_shell ? std::vector<std::string>{} : image.entrypoint;
+  whole.insert(whole.end(), command.begin(), command.end());
+  return whole;
+}
+
+/// The image's working directory, relative to /work; empty where it lies elsewhere, for nothing else can be written to.
+std::string workdir_of(const images::Image& image) {
+  constexpr std::string_view kWork = "/work/";
+  if (!image.workdir.starts_with(kWork)) return "";
+  std::string path = image.workdir.substr(kWork.size());
+  while (path.ends_with('/')) path.pop_back();
+  return path;
+}
+
+void plan_steps(JobPlan& plan, const core::JobSpec& spec, const images::Image& image, const LimitLevels& levels) {
   for (const auto& step : spec.steps)
-    plan.steps.push_back({step.name, step.command, environment_of({&spec.env, &step.env}), step.cwd,
+    plan.steps.push_back({step.name, command_in(image, step.command), environment_of({&image.env, &spec.env, &step.env}),
+                          step.cwd.empty() ? workdir_of(image) : step.cwd,
                           effective(levels.step, {&spec.limits, &step.limits}, levels.ceiling), step.stdin_content.bytes, step.always});
   for (const auto& [path, content] : spec.files) plan.files.push_back({path, content.bytes});
 }
@@ -81,16 +100,14 @@ core::Result<JobPlan> plan_job(const core::JobSpec& spec, const images::Catalogu
   const auto impossible = [](std::string why) { return core::error(core::ErrorKind::invalid, std::move(why)); };
   if (has_blob(spec)) return impossible("blobs are not offered by this server");
   JobPlan plan;
-  if (spec.language) {
-    const images::Language* language = catalogue.find_language(*spec.language);
-    if (language == nullptr) return impossible(fmt::format("the language {} is not offered here any more", *spec.language));
-    plan.image = language->image;
-    plan_language(plan, spec, *language, levels);
-  } else {
-    plan.image = spec.image.value_or("");
-    plan_steps(plan, spec, levels);
-  }
-  if (catalogue.find_image(plan.image) == nullptr) return impossible(fmt::format("the image {} is not offered here any more", plan.image));
+  const images::Language* language = spec.language ? catalogue.find_language(*spec.language) : nullptr;
+  if (spec.language && language == nullptr) return impossible(fmt::format("the language {} is not offered here any more", *spec.language));
+  const std::string name = language != nullptr ? language->image : spec.image.value_or("");
+  const auto image = catalogue.find_image(name);
+  if (image == nullptr) return impossible(fmt::format("the image {} is not offered here any more", name));
+  plan.image = image->sandbox_name();
+  if (language != nullptr) plan_language(plan, spec, *language, *image, levels);
+  else plan_steps(plan, spec, *image, levels);
   if (plan.steps.empty() && plan.tests.empty()) return impossible("the job has no steps");
   return plan;
 }

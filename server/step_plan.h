@@ -31,7 +31,7 @@ struct PlannedStep {
 
 /// The JobSpec that it was made from must outlive it.
 struct JobPlan {
-  std::string image;
+  std::string image;               // its name in the sandbox
   int compile_step = -1;           // index of the compile step in `steps`
   std::vector<PlannedStep> steps;  // with tests: at most the compile step
   std::vector<PlannedStep> tests;  // same order as JobSpec::tests

@@ -54,6 +54,7 @@ HttpAnswer HttpClient::send(const char* method, const std::string& path, const s
     curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, static_cast<long>(body.size()));
     curl_easy_setopt(curl, CURLOPT_COPYPOSTFIELDS, body.c_str());
   }
+  if (std::string_view(method) == "DELETE") curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
   const CURLcode code = curl_easy_perform(curl);
   if (code == CURLE_OK) curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer.status);
   else answer.body = curl_easy_strerror(code);

@@ -82,14 +82,43 @@ TEST(Catalogue, NamesTheFaultsOfAllFiles) {
   directory.write("a.toml", definition("ay", "\"x\""));
   directory.write("b.toml", definition("bee", "\"x\", \"ay\""));
   directory.write("c.toml", "name = 1\n");
-  directory.write("d.toml", definition("dee", "", "debian"));
   const auto catalogue = Catalogue::load(directory.path(), {kHost}, everything);
   ASSERT_FALSE(catalogue);
   EXPECT_EQ(catalogue.error().kind, core::ErrorKind::invalid);
   EXPECT_THAT(catalogue.error().what,
               AllOf(HasSubstr("b.toml: \"x\" is already a name or alias in a.toml"),
-                    HasSubstr("b.toml: \"ay\" is already a name or alias in a.toml"), HasSubstr("c.toml: name: must be a string"),
-                    HasSubstr("d.toml: image: there is no image \"debian\"")));
+                    HasSubstr("b.toml: \"ay\" is already a name or alias in a.toml"), HasSubstr("c.toml: name: must be a string")));
+}
+
+TEST(Catalogue, ALanguageIsOfferedWhereItsImageIs) {
+  const Directory directory;
+  directory.write("d.toml", definition("dee", "", "debian"));
+  const auto without = Catalogue::load(directory.path(), {kHost}, everything);
+  ASSERT_TRUE(without) << without.error().what;
+  EXPECT_EQ(without->find_language("dee"), nullptr);
+  const Image debian{"debian", "sha256:" + std::string(64, '1'), "erofs", ""};
+  const auto with = Catalogue::load(directory.path(), {kHost, debian}, everything);
+  ASSERT_TRUE(with);
+  EXPECT_NE(with->find_language("dee"), nullptr);
+}
+
+TEST(Catalogue, ImagesComeAndGo) {
+  const Directory directory;
+  auto catalogue = Catalogue::load(directory.path(), {kHost}, everything);
+  ASSERT_TRUE(catalogue);
+  catalogue->offer({"b", "sha256:" + std::string(64, '1'), "erofs", ""});
+  catalogue->offer({"a", "sha256:" + std::string(64, '2'), "erofs", ""});
+  catalogue->offer({"b", "sha256:" + std::string(64, '3'), "erofs", ""});
+  const auto held = catalogue->find_image("b");
+  ASSERT_NE(held, nullptr);
+  EXPECT_EQ(held->sandbox_name(), "sha256-" + std::string(64, '3'));
+  EXPECT_EQ(catalogue->find_image("host")->sandbox_name(), "host");
+  std::vector<std::string> names;
+  for (const Image& image : catalogue->images()) names.push_back(image.name);
+  EXPECT_EQ(names, (std::vector<std::string>{"host", "a", "b"}));
+  catalogue->withdraw("b");
+  EXPECT_EQ(catalogue->find_image("b"), nullptr);
+  EXPECT_EQ(held->digest, "sha256:" + std::string(64, '3')) << "who has it keeps it";
 }
 
 TEST(Catalogue, RefusesWhatIsNoDirectoryOrTooLarge) {
