@@ -39,7 +39,7 @@ class Api {
   /// method, a media type. OPTIONS is answered here too.
   [[nodiscard]] std::optional<Response> answer_head(const Request& request) const;
   /// A file to receive the body in, where the request is for a route that takes one (Request::body_file).
-  [[nodiscard]] std::optional<core::Result<core::Fd>> body_file(const Request& request) const;
+  [[nodiscard]] std::optional<core::Result<std::shared_ptr<core::Fd>>> body_file(const Request& request) const;
   /// The answer. Never throws: what goes wrong on our side is logged and is a 500.
   boost::asio::awaitable<Response> handle(const Request& request, Client& client);
   [[nodiscard]] const Router& router() const { return router_; }

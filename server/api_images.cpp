@@ -47,7 +47,7 @@ void Api::add_image_routes() {
       {.method = "DELETE", .pattern = "/v1/images/{name}", .handler = [this](Call call) { return delete_image(std::move(call)); }});
 }
 
-std::optional<core::Result<core::Fd>> Api::body_file(const Request& request) const {
+std::optional<core::Result<std::shared_ptr<core::Fd>>> Api::body_file(const Request& request) const {
   const auto target = parse_target(request.target);
   const auto match = target ? router_.match(request.method, *target) : Match{};
   if (match.route == nullptr || !match.route->takes_file) return std::nullopt;

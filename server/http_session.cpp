@@ -163,9 +163,9 @@ awaitable<Session::After> Session::one_request() {
     if (!told) co_return After::close;
   }
   if (file) {
-    const auto refused = co_await receive_file(std::move(parser), **file);
+    const auto refused = co_await receive_file(std::move(parser), ***file);
     if (refused) co_return co_await refuse(*refused, is_head);
-    request.body_file = std::make_shared<core::Fd>(std::move(**file));
+    request.body_file = **file;
   }
   const auto deadline = steady_clock::now() + bounds.body_time;
   while (!file && !parser.is_done()) {

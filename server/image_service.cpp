@@ -79,10 +79,14 @@ std::vector<images::Image> ImageService::mount_all() {
   return offered;
 }
 
-core::Result<core::Fd> ImageService::archive_file() const {
+core::Result<std::shared_ptr<core::Fd>> ImageService::archive_file() {
+  std::erase_if(archives_, [](const auto& archive) { return archive.expired(); });
+  if (archives_.size() >= kMaxArchives) return core::error(core::ErrorKind::unavailable, "too many archives at once");
   core::Fd file(::open(store_.directory().c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600));
   if (!file.valid()) return core::errno_error("make a file for an archive");
-  return file;
+  auto shared = std::make_shared<core::Fd>(std::move(file));
+  archives_.push_back(shared);
+  return shared;
 }
 
 std::vector<std::string> ImageService::languages_in(const std::string& name) const {

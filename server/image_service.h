@@ -30,8 +30,9 @@ class ImageService {
   /// What comes and goes from now on is offered there. Outlives the service.
   void use(images::Catalogue& catalogue) { catalogue_ = &catalogue; }
 
-  /// An unnamed file for an archive on its way in.
-  [[nodiscard]] core::Result<core::Fd> archive_file() const;
+  /// An unnamed file for an archive on its way in. unavailable: there are kMaxArchives of them already.
+  [[nodiscard]] core::Result<std::shared_ptr<core::Fd>> archive_file();
+  static constexpr std::size_t kMaxArchives = 4;
   /// invalid: the archive or the name is refused; conflict: jobs or languages use what has the name now, or another change is on its way.
   boost::asio::awaitable<core::Result<images::Imported>> import(std::string name, core::Fd archive);
   /// not_found; conflict: it is the host image, or jobs or languages use it.
@@ -55,6 +56,7 @@ class ImageService {
   images::Catalogue* catalogue_ = nullptr;
   std::map<std::string, core::Fd> held_;  // by digest: what is mounted
   std::set<std::string> changing_;        // names
+  std::vector<std::weak_ptr<core::Fd>> archives_;
   boost::asio::thread_pool thread_{1};
 };
 
