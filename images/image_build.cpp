@@ -86,7 +86,9 @@ std::string finishing_script(const ImageDefinition& definition) {
   for (const auto& [path, text] : definition.files)
     script += fmt::format("mkdir -p -- \"$(dirname -- {0})\"; printf %s {1} > {0}; ", shell_quoted(path), shell_quoted(text));
   // Packages bring the times of their files; what is newer than this build was made by their scripts, at a time that is never the same.
-  script += fmt::format("find . -xdev \\( -path ./proc -o -path ./sys -o -path ./dev \\) -prune -o -newermt @{} -exec touch -h -d @0 -- {{}} +", std::time(nullptr) - 1);
+  script +=
+      fmt::format("find . -xdev \\( -path ./proc -o -path ./sys -o -path ./dev \\) -prune -o -newermt @{} -exec touch -h -d @0 -- {{}} +",
+                  std::time(nullptr) - 1);
   return script;
 }
 

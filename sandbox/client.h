@@ -79,41 +79,41 @@ struct StepReport {
 /// A running sandbox as the kernel shows it to the slot, which is root outside.
 struct Inspection {
   struct Namespace {
-    std::string type;               // "user", "pid", "mnt" …, from the kernel (NS_GET_NSTYPE)
-    std::uint64_t inode = 0;        // names it, as in /proc/PID/ns
-    std::uint32_t owner_uid = 0;    // host uid that made the user namespace which owns it (for a user namespace: that made it)
+    std::string type;  // "user", "pid", "mnt" …, from the kernel (NS_GET_NSTYPE)
+    std::uint64_t inode = 0;  // names it, as in /proc/PID/ns
+    std::uint32_t owner_uid = 0;  // host uid that made the user namespace which owns it (for a user namespace: that made it)
     std::uint64_t owner_inode = 0;  // that user namespace (for a user namespace: its parent); 0 where it is beyond our view
-    std::uint64_t parent_inode = 0; // user and pid only; 0 for the others and for what is beyond our view
+    std::uint64_t parent_inode = 0;  // user and pid only; 0 for the others and for what is beyond our view
   };
   struct Group {
     std::string hierarchy;  // controllers as in /proc/PID/cgroup: "cpu,cpuacct"; empty on v2
-    std::string path;       // in that hierarchy
+    std::string path;  // in that hierarchy
   };
   struct Process {
     pid_t host_pid = -1, pid = -1;  // outside, inside
-    std::string name;               // its own choice: any bytes
+    std::string name;  // its own choice: any bytes
   };
   std::vector<Namespace> namespaces;
   std::vector<Group> groups;
   std::uint64_t memory_bytes = 0, processes_now = 0;  // charged to the groups; processes and threads, ours included
-  std::vector<Process> processes;                     // init is pid 1 inside
-  bool truncated = false;                             // there were more than kMaxInspectedProcesses
+  std::vector<Process> processes;  // init is pid 1 inside
+  bool truncated = false;  // there were more than kMaxInspectedProcesses
 };
 inline constexpr std::size_t kMaxInspectedProcesses = 2048;
 
 /// A command to run beside a running program, with what the program has: its namespaces, groups, ids, rlimits and filter, /work as its
 /// working directory, and neither more nor less privileges.
 struct ExecRequest {
-  std::vector<std::string> argv, env;   // as in StepRequest
-  bool terminal = false;                // a terminal of the sandbox's own instead of three pipes
+  std::vector<std::string> argv, env;  // as in StepRequest
+  bool terminal = false;  // a terminal of the sandbox's own instead of three pipes
   std::uint16_t rows = 24, columns = 80;
 };
 inline constexpr std::size_t kMaxExecs = 8;  // beside one program at one time
 
 /// The caller's ends of such a command. It ends when `control` is closed, and with the program.
 struct ExecSession {
-  core::Fd control;                 // readable when the command has ended: take_exec_end()
-  core::Fd input, output, errors;   // of three pipes; with a terminal: its master in `input`, and the others empty
+  core::Fd control;  // readable when the command has ended: take_exec_end()
+  core::Fd input, output, errors;  // of three pipes; with a terminal: its master in `input`, and the others empty
 };
 struct ExecEnd {
   std::optional<int> exit_code, signal;  // one of the two

@@ -43,8 +43,7 @@ void Api::add_image_routes() {
                .pattern = "/v1/images",
                .handler = [this](Call call) { return import_image(std::move(call)); },
                .takes_file = true});
-  router_.add(
-      {.method = "DELETE", .pattern = "/v1/images/{name}", .handler = [this](Call call) { return delete_image(std::move(call)); }});
+  router_.add({.method = "DELETE", .pattern = "/v1/images/{name}", .handler = [this](Call call) { return delete_image(std::move(call)); }});
 }
 
 std::optional<core::Result<std::shared_ptr<core::Fd>>> Api::body_file(const Request& request) const {

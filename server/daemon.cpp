@@ -129,9 +129,8 @@ class Daemon {
  public:
   Daemon(const Config& config, Prepared prepared)
       : config_(config), launcher_(std::move(prepared.launcher)), languages_(std::move(prepared.languages)),
-        importer_(std::move(prepared.importer)),
-        capabilities_(std::move(prepared.capabilities)), slot_source_(launcher_), threads_(kDocumentThreads),
-        pool_(io_, slot_source_, static_cast<unsigned>(config.slots)), signals_(io_, SIGTERM, SIGINT) {}
+        importer_(std::move(prepared.importer)), capabilities_(std::move(prepared.capabilities)), slot_source_(launcher_),
+        threads_(kDocumentThreads), pool_(io_, slot_source_, static_cast<unsigned>(config.slots)), signals_(io_, SIGTERM, SIGINT) {}
 
   core::Status start();
   int run();
@@ -197,16 +196,11 @@ core::Status Daemon::find_languages() {
 core::Status Daemon::listen() {
   const auto endpoint = parse_endpoint(config_.listen);
   if (!endpoint) return std::unexpected(endpoint.error());
-  const ApiContext context{*jobs_,
-                           *store_,
-                           *catalogue_,
-                           config_.limits,
-                           config_.compile,
-                           config_.ceiling,
-                           capabilities_,
-                           sandbox::name(launcher_.cgroup_driver()),
-                           &*images_,
-                           config_.max_queued_jobs};
+  const ApiContext context{*jobs_,          *store_,
+                           *catalogue_,     config_.limits,
+                           config_.compile, config_.ceiling,
+                           capabilities_,   sandbox::name(launcher_.cgroup_driver()),
+                           &*images_,       config_.max_queued_jobs};
   http_.emplace(io_, context, http_bounds(config_));
   const auto port = http_->listen(endpoint->address, endpoint->port);
   if (!port) return std::unexpected(port.error());

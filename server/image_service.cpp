@@ -97,7 +97,8 @@ std::vector<std::string> ImageService::languages_in(const std::string& name) con
 }
 
 bool ImageService::has_other_name(const images::Image& image) const {
-  return std::ranges::any_of(catalogue_->images(), [&](const auto& other) { return other.digest == image.digest && other.name != image.name; });
+  return std::ranges::any_of(catalogue_->images(),
+                             [&](const auto& other) { return other.digest == image.digest && other.name != image.name; });
 }
 
 core::Status ImageService::check_unused_by_languages(const std::string& name) const {

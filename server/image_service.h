@@ -55,7 +55,7 @@ class ImageService {
   storage::Store& jobs_;
   images::Catalogue* catalogue_ = nullptr;
   std::map<std::string, core::Fd> held_;  // by digest: what is mounted
-  std::set<std::string> changing_;        // names
+  std::set<std::string> changing_;  // names
   std::vector<std::weak_ptr<core::Fd>> archives_;
   boost::asio::thread_pool thread_{1};
 };

@@ -1,9 +1,9 @@
 #include "server/language_probe.h"
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <algorithm>
 #include <map>
 
 #include "sandbox/tree.h"
@@ -62,7 +62,8 @@ asio::awaitable<core::Result<std::string>> ask(SlotPool& pool, const images::Lan
 asio::awaitable<void> probe(asio::io_context& io, SlotPool& pool, const images::Language& language, const images::Image& image,
                             const core::Limits& limits, Probes& probes) {
   auto answer = co_await ask(pool, language, image, limits);
-  if (!answer && answer.error().kind == core::ErrorKind::unavailable) answer = co_await ask(pool, language, image, limits);  // in another slot
+  if (!answer && answer.error().kind == core::ErrorKind::unavailable)
+    answer = co_await ask(pool, language, image, limits);  // in another slot
   if (!answer) {
     log_error("cannot ask for a language's version", {{"language", language.name}, {"why", answer.error()}});
     probes.errors.push_back(answer.error());

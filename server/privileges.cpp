@@ -63,7 +63,8 @@ core::Status prepare_images_directory(int data, const std::string& path, const I
     struct stat info{};
     if (!file.valid() || ::fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode) || info.st_nlink != 1)
       return failed(fmt::format("data: {}/{} is not a plain file", shown, name));
-    if (::fchown(file.get(), owner.uid, owner.gid) != 0) return errno_error(fmt::format("data: cannot give {}/{} to uid {}", shown, name, owner.uid));
+    if (::fchown(file.get(), owner.uid, owner.gid) != 0)
+      return errno_error(fmt::format("data: cannot give {}/{} to uid {}", shown, name, owner.uid));
   }
   if (::fchown(directory.get(), owner.uid, owner.gid) != 0 || ::fchmod(directory.get(), 0700) != 0)
     return errno_error(fmt::format("data: cannot give {} to uid {}", shown, owner.uid));
@@ -145,7 +146,9 @@ core::Status prepare_data_directory(const std::string& path, const Identity& own
   if (!directory.valid()) return errno_error("data: cannot open " + path);
   const auto names = names_in(directory.get());
   if (!names) return std::unexpected(names.error());
-  const auto ours = [](const std::string& name) { return name.starts_with(kDatabaseName) || name == kFileSystemsOwn || name == kImagesDirectory; };
+  const auto ours = [](const std::string& name) {
+    return name.starts_with(kDatabaseName) || name == kFileSystemsOwn || name == kImagesDirectory;
+  };
   if (const auto foreign = std::find_if_not(names->begin(), names->end(), ours); foreign != names->end())
     return failed(fmt::format("data: {} is not a data directory of Bailiff's own (it has \"{}\" in it); name an empty or a new directory",
                               path, *foreign));
