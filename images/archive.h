@@ -36,7 +36,8 @@ struct ArchiveSource {
 /// How the names of an archive are understood. `tree`: as they are; `layer`: `.wh.` names are whiteouts (OCI image-spec, layer.md).
 enum class ArchiveKind { tree, layer };
 
-/// Adds every entry as of `layer` to `tree`, later ones over earlier ones. Entries below dev/ are left out, for every sandbox has a /dev of its
+/// Adds every entry as of `layer` to `tree`, later ones over earlier ones. Entries below dev/ are left out, for every sandbox has a /dev
+/// of its
 /// own. ErrorKind::invalid, with the entry and the reason: what is no archive, unsafe names, links that lead out, devices, FIFOs, sockets,
 /// whatever is beyond a bound.
 core::Status read_archive(const ArchiveSource& source, ArchiveKind kind, unsigned layer, Spool& spool, FileTree& tree);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 
@@ -46,14 +47,26 @@ core::Result<Language> read_definition(const std::filesystem::path& path) {
   return parse_language(text, file);
 }
 
+/// A language shows the programs of another one; chains are not followed.
+void take_programs(std::vector<Language>& all, std::vector<std::string>& faults) {
+  for (Language& language : all) {
+    if (language.programs_of.empty()) continue;
+    const auto other = std::ranges::find(all, language.programs_of, &Language::name);
+    if (other == all.end() || !other->programs_of.empty()) {
+      faults.push_back(fmt::format("{}: programs_of: \"{}\" is no language with programs of its own", language.name, language.programs_of));
+      continue;
+    }
+    language.hello = other->hello;
+    language.programs = other->programs;
+    language.lacks = other->lacks;
+  }
+}
+
 }  // namespace
 
-core::Result<Catalogue> Catalogue::load(const std::string& directory, std::vector<Image> images, const VersionProbe& probe) {
+core::Result<std::vector<Language>> read_definitions(const std::string& directory) {
   auto files = definition_files(directory);
   if (!files) return std::unexpected(std::move(files.error()));
-
-  Catalogue catalogue;
-  for (Image& image : images) catalogue.offer(std::move(image));
   std::vector<Language> all;
   std::vector<std::string> faults;
   std::map<std::string, std::string> owner;  // name or alias → file that has it
@@ -71,11 +84,41 @@ core::Result<Catalogue> Catalogue::load(const std::string& directory, std::vecto
         faults.push_back(fmt::format("{}: \"{}\" is already a name or alias in {}", file, name, other->second));
     all.push_back(std::move(*language));
   }
+  take_programs(all, faults);
   if (!faults.empty()) return core::error(core::ErrorKind::invalid, fmt::format("{}", fmt::join(faults, "; ")));
+  return all;
+}
 
-  for (Language& language : all) {
-    if (catalogue.find_image(language.image) == nullptr) continue;
-    const std::optional<std::string> output = probe(language);
+std::vector<const Image*> candidates(const Language& language, const std::vector<Image>& images) {
+  std::vector<const Image*> found;
+  for (const std::string_view name : {std::string_view(language.image), std::string_view("host")}) {
+    const auto image = std::ranges::find(images, name, &Image::name);
+    if (image != images.end() && std::ranges::find(found, &*image) == found.end()) found.push_back(&*image);
+  }
+  return found;
+}
+
+core::Limits scaled(core::Limits defaults, const Language& language) {
+  const auto times = [](std::uint64_t value, double factor) {
+    return static_cast<std::uint64_t>(std::llround(static_cast<double>(value) * factor));
+  };
+  defaults.cpu_time_us = times(defaults.cpu_time_us, language.time_factor);
+  defaults.wall_time_us = times(defaults.wall_time_us, language.time_factor);
+  defaults.memory_bytes = times(defaults.memory_bytes, language.memory_factor);
+  return defaults;
+}
+
+core::Result<Catalogue> Catalogue::load(const std::string& directory, std::vector<Image> images, const VersionProbe& probe) {
+  auto all = read_definitions(directory);
+  if (!all) return std::unexpected(std::move(all.error()));
+  Catalogue catalogue;
+  for (Language& language : *all) {
+    std::optional<std::string> output;
+    for (const Image* image : candidates(language, images)) {
+      language.image = image->name;
+      output = probe(language);
+      if (output) break;
+    }
     if (!output) continue;
     language.version = first_line(*output);
     const std::size_t index = catalogue.languages_.size();
@@ -83,6 +126,7 @@ core::Result<Catalogue> Catalogue::load(const std::string& directory, std::vecto
     for (const std::string& alias : language.aliases) catalogue.by_name_.emplace(alias, index);
     catalogue.languages_.push_back(std::move(language));
   }
+  for (Image& image : images) catalogue.offer(std::move(image));
   return catalogue;
 }
 
@@ -119,7 +163,7 @@ void Catalogue::withdraw(std::string_view name) {
 std::string Image::sandbox_name() const { return kind == "erofs" ? content_name(digest) : name; }
 
 Image image_of(const StoredImage& stored) {
-  return {stored.name, stored.digest, stored.kind, "", stored.bytes, stored.env, stored.workdir, stored.entrypoint};
+  return {stored.name, stored.digest, stored.kind, "", stored.bytes, stored.env, stored.workdir, stored.entrypoint, stored.versions};
 }
 
 std::string first_line(std::string_view output) {

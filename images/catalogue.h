@@ -26,6 +26,7 @@ struct Image {
   std::map<std::string, std::string> env{};  // of every program in it, under the language's and the job's
   std::string workdir{};                     // working directory of steps that name none, where it lies in /work; else it is not used
   std::vector<std::string> entrypoint{};     // stands before the command of steps, but not before a shell command
+  std::map<std::string, ProbedVersion> versions{};  // by language: what was found in it before
 
   /// Its name in the sandbox (sandbox/client.h): of an EROFS image, its digest.
   [[nodiscard]] std::string sandbox_name() const;
@@ -38,32 +39,50 @@ struct Language {
   std::string name;                       // "cpp"
   std::string title;                      // "C++ 17 (GCC)"
   std::vector<std::string> aliases;
-  std::string image;                      // name of an Image
+  std::string image;                      // name of an Image; in a Catalogue: of the one that it is offered in
   std::string source_file;                // "main.cpp": where `source` is written
   std::vector<std::string> compile;       // argv, empty: interpreted
   std::vector<std::string> run;           // argv; a request's args are appended
   std::map<std::string, std::string> env; // for both
   std::vector<std::string> version_command;
   std::string version;                    // as probed, one line; empty before the probe
+  double time_factor = 1;                 // the run step's default CPU and wall time is so many times the server's …
+  double memory_factor = 1;               // … and its default memory; what `limits` names it does not touch
   core::LimitOverrides limits;            // defaults of the run step, over the server's
   core::LimitOverrides compile_limits;    // of the compile step, over the server's compile defaults
-  std::string hello;                      // a program that prints "Hello, world!\n"
+  std::string hello;                      // a program that prints "Hello, world!\n" when its input has lines
+  std::map<std::string, std::string> programs;  // of kSelfTestPrograms, by name
+  std::string programs_of;                // name of the language whose hello and programs it takes
+  std::vector<std::string> lacks;         // names of kSelfTestPrograms that cannot be written in it
   std::vector<std::string> packages;      // Debian packages that bring the tools, for `bailiff doctor` and script/bootstrap
 };
 
+/// What a definition shows beside `hello`: copies its input to its output; is refused by the compiler; ends with an error; never ends;
+/// takes memory without end.
+inline constexpr std::string_view kSelfTestPrograms[] = {"stdin", "compile_error", "runtime_error", "time_limit", "memory_limit"};
+
+/// The defaults of its run step, before `limits`: those of the server by the language's factors.
+core::Limits scaled(core::Limits defaults, const Language& language);
+
 /// Parses one definition. Every fault is named with the file and its key ("x.toml: run: …"), all of them joined by "; "; unknown keys
-/// are faults. Keys: name title aliases image source_file compile run env version_command limits compile_limits hello packages; limits
-/// are named and scaled as in requests (core/limits.h) and lie between floor and ceiling.
+/// are faults. Keys: name title aliases image source_file compile run env version_command time_factor memory_factor limits compile_limits
+/// hello programs programs_of lacks packages; limits are named and scaled as in requests (core/limits.h) and lie between floor and ceiling.
 core::Result<Language> parse_language(std::string_view toml_text, std::string_view file_name);
 
-/// Runs version_command in an image: its output, or nothing where the tool is not there.
+/// Every *.toml in `directory`, sorted; names and aliases are unique, programs_of is resolved. One Error (invalid) names every fault of
+/// every file.
+core::Result<std::vector<Language>> read_definitions(const std::string& directory);
+
+/// The images that a language may be offered in, the first that has its tools wins: its own and `host`, of those that there are.
+std::vector<const Image*> candidates(const Language& language, const std::vector<Image>& images);
+
+/// Runs version_command in the image that the language names: its output, or nothing where the tool is not there.
 using VersionProbe = std::function<std::optional<std::string>(const Language&)>;
 
 /// All that is offered. Languages are immutable once it is made; images may come and go. Share it freely between threads.
 class Catalogue {
  public:
-  /// Reads every *.toml in `directory` (sorted), checks names and aliases are unique, asks `probe` for each version and leaves out the
-  /// languages for which it gives nothing and those whose image is not there. One Error (invalid) names every fault of every file.
+  /// Of read_definitions(): asks `probe` for each version in each candidate and leaves out the languages for which it gives nothing.
   static core::Result<Catalogue> load(const std::string& directory, std::vector<Image> images, const VersionProbe& probe);
   [[nodiscard]] const std::vector<Language>& languages() const { return languages_; }
   [[nodiscard]] std::vector<Image> images() const;

@@ -1,5 +1,6 @@
 #pragma once
-// Writes a FileTree as an EROFS file system (linux/Documentation/filesystems/erofs.rst, fs/erofs/erofs_fs.h): uncompressed, so that programs
+// Writes a FileTree as an EROFS file system (linux/Documentation/filesystems/erofs.rst, fs/erofs/erofs_fs.h): uncompressed, so that
+// programs
 // and the page cache share the very pages of the file. The bytes follow from the tree alone (no clock, no random UUID), so their digest
 // names the content.
 #include <cstdint>

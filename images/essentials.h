@@ -1,6 +1,6 @@
 #pragma once
-// What every imported or built image has in its /etc, whatever it came with: names that do not depend on the machine it was made on, and the
-// user as which programs run.
+// What every imported or built image has in its /etc, whatever it came with: names that do not depend on the machine it was made on, and
+// the user as which programs run.
 #include "core/result.h"
 #include "images/archive.h"
 #include "images/file_tree.h"

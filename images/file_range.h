@@ -20,7 +20,8 @@ struct Extent {
 
 inline constexpr std::size_t kPieceBytes = 256 * 1024;
 
-/// Gives every byte of the extent, in order and in pieces, to `take(std::string_view) -> core::Status`. A file that ends before is an Error.
+/// Gives every byte of the extent, in order and in pieces, to `take(std::string_view) -> core::Status`. A file that ends before is an
+/// Error.
 template <class Take>
 core::Status read_extent(int fd, Extent extent, Take take) {
   std::vector<char> piece(std::min<std::uint64_t>(kPieceBytes, extent.size));

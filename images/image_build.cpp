@@ -2,32 +2,25 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <toml++/toml.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
-#include <csignal>
-#include <cstdlib>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <set>
 
 #include "images/catalogue.h"
+#include "images/mmdebstrap.h"
 
 namespace bailiff::images {
 namespace {
 
 constexpr std::string_view kPackageMark = "bailiff-package ";
-constexpr std::size_t kMaxLineBytes = 16 * 1024, kMaxDefinitionBytes = 256 * 1024;
+constexpr std::size_t kMaxDefinitionBytes = 256 * 1024;
 constexpr std::chrono::hours kMostTime(3);
-constexpr const char* kProgram = "/usr/bin/mmdebstrap";
-constexpr const char* kPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 // What no program in a sandbox needs, and what differs from one build to the next. Shell patterns below the root.
 constexpr const char* kStripped =
@@ -93,14 +86,12 @@ std::string finishing_script(const ImageDefinition& definition) {
 }
 
 std::vector<std::string> command_of(const ImageDefinition& definition) {
-  std::vector<std::string> argv = {"mmdebstrap",
-                                   "--mode=root",
-                                   "--variant=essential",
-                                   "--format=tar",
-                                   "--aptopt=Acquire::Languages \"none\"",
+  std::vector<std::string> argv = {"--mode=root", "--variant=essential", "--format=tar", "--aptopt=Acquire::Languages \"none\"",
                                    "--aptopt=APT::Install-Recommends \"false\""};
   for (const char* tree : {"doc", "man", "info", "locale", "lintian"})
     argv.push_back(fmt::format("--dpkgopt=path-exclude=/usr/share/{}/*", tree));
+  // update-alternatives of the JDK and others fails without the directory that it would link pages in.
+  argv.emplace_back("--essential-hook=mkdir -p \"$1/usr/share/man/man1\"");
   if (!definition.packages.empty()) argv.push_back(fmt::format("--include={}", fmt::join(definition.packages, ",")));
   argv.push_back("--customize-hook=" + finishing_script(definition));
   argv.push_back(definition.suite);
@@ -109,84 +100,13 @@ std::vector<std::string> command_of(const ImageDefinition& definition) {
   return argv;
 }
 
-/// mmdebstrap, and what it says. Ends with this object, if not before.
-class Mmdebstrap {
- public:
-  Mmdebstrap() = default;
-  Mmdebstrap(const Mmdebstrap&) = delete;
-  Mmdebstrap& operator=(const Mmdebstrap&) = delete;
-  ~Mmdebstrap() {
-    if (pid_ <= 0) return;
-    (void)::kill(pid_, SIGTERM);  // it unmounts and removes what it made
-    (void)wait();
-  }
-
-  /// The archive goes to `archive`.
-  core::Status start(const std::vector<std::string>& command, int archive) {
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) return core::errno_error("pipe");
-    said_ = core::Fd(ends[0]);
-    const core::Fd theirs(ends[1]);
-    std::vector<std::string> environment = {kPath, "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", "PYTHONHASHSEED=0"};
-    for (const char* passed : {"http_proxy", "https_proxy", "no_proxy", "TMPDIR"})
-      if (const char* value = std::getenv(passed)) environment.push_back(fmt::format("{}={}", passed, value));
-    std::vector<char*> argv, envp;
-    for (const auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
-    for (const auto& variable : environment) envp.push_back(const_cast<char*>(variable.c_str()));
-    argv.push_back(nullptr);
-    envp.push_back(nullptr);
-    posix_spawn_file_actions_t actions;
-    if (::posix_spawn_file_actions_init(&actions) != 0) return core::errno_error("start mmdebstrap");
-    (void)::posix_spawn_file_actions_adddup2(&actions, archive, STDOUT_FILENO);
-    (void)::posix_spawn_file_actions_adddup2(&actions, theirs.get(), STDERR_FILENO);
-    errno = ::posix_spawn(&pid_, kProgram, &actions, nullptr, argv.data(), envp.data());
-    const bool missing = errno == ENOENT, started = errno == 0;
-    auto failed = core::errno_error("start mmdebstrap");
-    (void)::posix_spawn_file_actions_destroy(&actions);
-    if (!started) pid_ = -1;
-    if (missing) return core::error(core::ErrorKind::unavailable, "mmdebstrap is missing: apt-get install mmdebstrap");
-    if (!started) return failed;
-    return {};
-  }
-
-  /// Lines until it ends; false: it took too long.
-  template <class Take>
-  bool follow(std::chrono::steady_clock::time_point deadline, Take take) {
-    std::string line;
-    std::array<char, 4096> piece{};
-    while (std::chrono::steady_clock::now() < deadline) {
-      pollfd entry{said_.get(), POLLIN, 0};
-      if (::poll(&entry, 1, 1000) <= 0) continue;
-      const ssize_t got = ::read(said_.get(), piece.data(), piece.size());
-      if (got < 0 && errno == EINTR) continue;
-      if (got <= 0) return true;
-      for (const char c : std::string_view(piece.data(), static_cast<std::size_t>(got))) {
-        if (c != '\n' && c != '\r' && line.size() < kMaxLineBytes) line += c;
-        if (c == '\n' || c == '\r') take(std::exchange(line, {}));
-      }
-    }
-    return false;
-  }
-
-  int wait() {
-    int status = 0;
-    while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {}
-    pid_ = -1;
-    return status;
-  }
-
- private:
-  core::Fd said_;
-  pid_t pid_ = -1;
-};
-
 /// Writes the tar archive of the definition's root to `archive`; the packages in it.
-core::Result<std::set<std::string>> make_root(const ImageDefinition& definition, int archive, const Progress& progress) {
-  Mmdebstrap process;
-  if (auto started = process.start(command_of(definition), archive); !started) return std::unexpected(std::move(started.error()));
+core::Result<std::set<std::string>> make_root(const ImageDefinition& definition, int archive, int cancel, const Progress& progress) {
+  auto process = Mmdebstrap::start(command_of(definition), archive);
+  if (!process) return std::unexpected(std::move(process.error()));
   std::set<std::string> packages;
   std::string last_fault;
-  const bool ended = process.follow(std::chrono::steady_clock::now() + kMostTime, [&](const std::string& line) {
+  const auto ended = process->follow(kMostTime, cancel, [&](const std::string& line) {
     if (line.starts_with(kPackageMark)) {
       packages.insert(line.substr(kPackageMark.size()));
     } else if (line.starts_with("I: ") || line.starts_with("E: ") || line.starts_with("W: ")) {
@@ -195,9 +115,21 @@ core::Result<std::set<std::string>> make_root(const ImageDefinition& definition,
       progress(line.substr(3, 160));
     }
   });
-  if (!ended) return core::error(core::ErrorKind::unavailable, "mmdebstrap took too long");
-  if (process.wait() != 0) return core::error(core::ErrorKind::unavailable, "mmdebstrap failed: " + last_fault);
+  if (!ended) return std::unexpected(ended.error());
+  if (process->wait() != 0) return core::error(core::ErrorKind::unavailable, "mmdebstrap failed: " + last_fault);
   return packages;
+}
+
+core::Status add_language_packages(ImageDefinition& definition, const std::string& directory) {
+  const auto languages = read_definitions(directory);
+  if (!languages) return std::unexpected(languages.error());
+  std::set<std::string> packages(definition.packages.begin(), definition.packages.end());
+  for (const Language& language : *languages)
+    if (language.image == definition.name) packages.insert(language.packages.begin(), language.packages.end());
+  definition.packages.assign(packages.begin(), packages.end());
+  if (const auto odd = std::ranges::find_if_not(definition.packages, is_package); odd != definition.packages.end())
+    return invalid(fmt::format("\"{}\" is no name of a package", *odd));
+  return {};
 }
 
 std::string differences(const std::set<std::string>& locked, const std::set<std::string>& found) {
@@ -317,6 +249,16 @@ std::string default_image_definitions() {
   return (std::filesystem::path(default_definitions_directory()).parent_path() / "images").string();
 }
 
+core::Result<std::vector<std::string>> image_definitions(const std::string& directory) {
+  std::vector<std::string> names;
+  std::error_code fault;
+  for (std::filesystem::directory_iterator entry(directory, fault), end; !fault && entry != end; entry.increment(fault))
+    if (entry->path().extension() == ".toml") names.push_back(entry->path().stem().string());
+  if (fault) return core::error(core::ErrorKind::not_found, fmt::format("{}: {}", directory, fault.message()));
+  std::ranges::sort(names);
+  return names;
+}
+
 core::Result<Imported> build_image(const ImageStore& store, const ImportWorker& worker, const BuildRequest& request,
                                    const Progress& progress) {
   if (!is_image_name(request.name)) return invalid(fmt::format("\"{}\" is no name for an image", request.name));
@@ -324,11 +266,12 @@ core::Result<Imported> build_image(const ImageStore& store, const ImportWorker& 
   if (!text) return std::unexpected(text.error());
   auto definition = parse_image_definition(*text, request.name);
   if (!definition) return std::unexpected(std::move(definition.error()));
+  if (auto added = add_language_packages(*definition, request.languages); !added) return std::unexpected(std::move(added.error()));
   // Without a name: whatever ends us, nothing is left.
-  const std::string directory = std::filesystem::temp_directory_path();
+  const std::string directory = kBuildParent;
   const core::Fd archive(::open(directory.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600));
   if (!archive.valid()) return core::errno_error("make a file in " + directory);
-  auto packages = make_root(*definition, archive.get(), progress);
+  auto packages = make_root(*definition, archive.get(), request.cancel, progress);
   if (!packages) return std::unexpected(std::move(packages.error()));
   if (auto same = check_lock(request, *packages); !same) return std::unexpected(std::move(same.error()));
   progress("packing");

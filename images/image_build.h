@@ -1,14 +1,17 @@
 #pragma once
 // Building an image from Debian packages, by mmdebstrap. A definition is one TOML file, definitions/images/NAME.toml:
 //
-//   packages = ["dash", "coreutils"]       # beside those that Debian's essential packages need
+// packages = ["dash", "coreutils"]       # beside those that Debian's essential packages need, and those of the languages that name the
+// image
 //   suite = "bookworm"                     # the default
-//   sources = ["deb http://deb.debian.org/debian bookworm main"]   # default: with updates and security; a snapshot.debian.org URL pins a date
+// sources = ["deb http://deb.debian.org/debian bookworm main"]   # default: with updates and security; a snapshot.debian.org URL pins a
+// date
 //   remove = ["usr/share/icons"]           # shell patterns below the root, beside what no program needs
 //   [env]                                  # of every program in it
 //   [files]                                # path = text
 //
-// NAME.lock beside it, where there is one, has a line "package=version" for every package in the image; a build that resolves otherwise fails.
+// NAME.lock beside it, where there is one, has a line "package=version" for every package in the image; a build that resolves otherwise
+// fails.
 #include <functional>
 #include <map>
 #include <string>
@@ -34,11 +37,15 @@ core::Result<ImageDefinition> parse_image_definition(std::string_view toml_text,
 
 /// Where the image definitions are: share/bailiff/images beside the running program's bin directory when installed, else the source tree's.
 std::string default_image_definitions();
+/// Names of the definitions in a directory, sorted.
+core::Result<std::vector<std::string>> image_definitions(const std::string& directory);
 
 struct BuildRequest {
   std::string directory;  // of definitions
+  std::string languages;  // directory of language definitions: those whose `image` it is bring their packages
   std::string name;
   bool update_lock = false;
+  int cancel = -1;  // a descriptor: readable ends the build
 };
 
 /// Called with a line about what is being done, now and then.

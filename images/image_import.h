@@ -35,8 +35,8 @@ struct ImportRequest {
   std::chrono::seconds at_most = std::chrono::hours(1);  // for reading the archive
 };
 
-/// Imports what is behind `input`: a file or pipe with an archive, or the directory of an OCI layout. Blocks. ErrorKind::invalid: the archive
-/// is refused, with the reason. Nothing is left of what fails.
+/// Imports what is behind `input`: a file or pipe with an archive, or the directory of an OCI layout. Blocks. ErrorKind::invalid: the
+/// archive is refused, with the reason. Nothing is left of what fails.
 core::Result<Imported> import_image(const ImageStore& store, const ImportWorker& worker, const ImportRequest& request, int input);
 
 }  // namespace bailiff::images

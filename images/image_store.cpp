@@ -26,9 +26,19 @@ constexpr std::uint64_t kMaxManifestBytes = 4 << 20;
 constexpr std::string_view kManifestSuffix = ".json", kContentSuffix = ".erofs", kTemporaryPrefix = ".new-";
 
 Json to_json(const StoredImage& image) {
-  return {{"name", image.name},     {"digest", image.digest},   {"kind", image.kind},
-          {"source", image.source}, {"bytes", image.bytes},     {"created_us", image.created_us},
-          {"env", image.env},       {"workdir", image.workdir}, {"entrypoint", image.entrypoint}};
+  Json versions = Json::object();
+  for (const auto& [language, probed] : image.versions)
+    versions[language] = {{"command", probed.command}, {"version", core::to_utf8(probed.version)}};
+  return {{"name", image.name},
+          {"digest", image.digest},
+          {"kind", image.kind},
+          {"source", image.source},
+          {"bytes", image.bytes},
+          {"created_us", image.created_us},
+          {"env", image.env},
+          {"workdir", image.workdir},
+          {"entrypoint", image.entrypoint},
+          {"versions", std::move(versions)}};
 }
 
 std::optional<StoredImage> from_json(const Json& document, const std::string& name) {
@@ -42,6 +52,8 @@ std::optional<StoredImage> from_json(const Json& document, const std::string& na
                       .env = document.at("env"),
                       .workdir = document.at("workdir"),
                       .entrypoint = document.at("entrypoint")};
+    if (const auto versions = document.find("versions"); versions != document.end())
+      for (const auto& [language, probed] : versions->items()) image.versions[language] = {probed.at("command"), probed.at("version")};
     if (is_digest(image.digest) && image.kind == "erofs") return image;
   } catch (const Json::exception&) {}  // what is no manifest of ours
   return std::nullopt;
@@ -198,6 +210,18 @@ core::Status ImageStore::write_manifest(const StoredImage& image) const {
   if (written && ::fsync(fd_.get()) != 0) written = core::errno_error("flush " + directory_);
   if (!written) (void)::unlinkat(fd_.get(), temporary.c_str(), 0);
   return written;
+}
+
+core::Status ImageStore::note_versions(const std::string& name, const std::string& digest,
+                                       const std::map<std::string, ProbedVersion>& versions) const {
+  if (versions.empty()) return {};
+  auto held = lock(60);
+  if (!held) return std::unexpected(std::move(held.error()));
+  auto image = find(name);
+  if (!image) return std::unexpected(std::move(image.error()));
+  if (image->digest != digest) return core::error(core::ErrorKind::conflict, fmt::format("{} is another image by now", name));
+  for (const auto& [language, probed] : versions) image->versions[language] = probed;
+  return write_manifest(*image);
 }
 
 core::Status ImageStore::remove_content(const std::string& digest) const {

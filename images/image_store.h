@@ -6,9 +6,10 @@
 //   .new-…               being made; removed by whoever next writes to the store
 //   .lock                held while the store is written to
 //
-// Whatever is made is made under a temporary name, flushed and renamed, so that a reader never sees half of it and a failure leaves nothing.
-// Who uses an image holds a shared lock on its content (hold()); what is held is not removed. Any process may read at any time; functions may
-// be called from any thread.
+// Whatever is made is made under a temporary name, flushed and renamed, so that a reader never sees half of it and a failure leaves
+// nothing.
+// Who uses an image holds a shared lock on its content (hold()); what is held is not removed. Any process may read at any time; functions
+// may be called from any thread.
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -20,6 +21,13 @@
 
 namespace bailiff::images {
 
+/// What a language's version command said in an image; empty: it failed, so its tools are not there. Another command has to be asked anew.
+struct ProbedVersion {
+  std::vector<std::string> command;
+  std::string version;  // its first line
+  bool operator==(const ProbedVersion&) const = default;
+};
+
 struct StoredImage {
   std::string name;
   std::string digest;  // "sha256:<hex>"
@@ -30,6 +38,7 @@ struct StoredImage {
   std::map<std::string, std::string> env;
   std::string workdir;  // as the image says it; empty: none
   std::vector<std::string> entrypoint;  // likewise
+  std::map<std::string, ProbedVersion> versions{};  // by language, as far as they were asked
 };
 
 /// Of a-z 0-9 . _ + -, at most 64, beginning with a letter or digit; not "host" and nothing that looks like a digest.
@@ -58,8 +67,8 @@ class ImageStore {
     ~Draft();
     [[nodiscard]] int spool() const { return spool_.get(); }  // unnamed; for the importer's use
     [[nodiscard]] int content() const { return content_.get(); }
-    /// Flushes what is in content(), names it by its digest and puts `image` (whose digest and bytes are filled in) in the place of whatever
-    /// had its name.
+    /// Flushes what is in content(), names it by its digest and puts `image` (whose digest and bytes are filled in) in the place of
+    /// whatever had its name.
     core::Result<StoredImage> commit(StoredImage image);
 
    private:
@@ -71,6 +80,10 @@ class ImageStore {
   };
   /// Waits for other writers, `lock_wait_s` seconds at most (unavailable).
   [[nodiscard]] core::Result<Draft> draft(unsigned lock_wait_s = 60) const;
+
+  /// Adds to what is known of the image, where the name still stands for this content. Waits for other writers.
+  core::Status note_versions(const std::string& name, const std::string& digest,
+                             const std::map<std::string, ProbedVersion>& versions) const;
 
   /// Forgets the name; the content goes with its last name. not_found; conflict: somebody holds the content.
   core::Status remove(const std::string& name) const;

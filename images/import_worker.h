@@ -15,8 +15,8 @@ inline constexpr int kSpoolFd = 3, kImageFd = 4;
 /// Bytes that a worker may say at most.
 inline constexpr std::size_t kMaxWorkerAnswerBytes = 4 << 20;
 
-/// Reads descriptor 0, writes the EROFS image to kImageFd, and prints one JSON document: {"bytes", "env", "workdir", "entrypoint", "source",
-/// "notes"} or {"kind", "error"}. The exit code: 0 where the document was written.
+/// Reads descriptor 0, writes the EROFS image to kImageFd, and prints one JSON document: {"bytes", "env", "workdir", "entrypoint",
+/// "source", "notes"} or {"kind", "error"}. The exit code: 0 where the document was written.
 int run_import_worker();
 
 /// The document for the archive, file or directory at `input`, as run_import_worker() prints it. Without the walls: for tests.

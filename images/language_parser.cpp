@@ -11,6 +11,7 @@ namespace bailiff::images {
 namespace {
 
 constexpr std::size_t kMaxNameBytes = 64, kMaxTextBytes = 64 * 1024, kMaxArguments = 256;
+constexpr double kMaxFactor = 20;
 
 bool is_name(std::string_view text) {
   const auto allowed = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || std::string_view("+#._-").contains(c); };
@@ -109,6 +110,28 @@ class Reader {
     return result;
   }
 
+  double factor(std::string_view key) {
+    seen_.push_back(key);
+    const toml::node* node = table_.get(key);
+    if (node == nullptr) return 1;
+    const double value = node->is_number() ? node->value<double>().value_or(0) : 0;
+    // The comparison is false for NaN as well.
+    if (!(value >= 1 && value <= kMaxFactor)) fault(key, fmt::format("must be a number from 1 to {}", kMaxFactor));
+    return value;
+  }
+
+  std::map<std::string, std::string> programs(std::string_view key) {
+    std::map<std::string, std::string> result;
+    const toml::table* sources = table(key);
+    if (sources == nullptr) return result;
+    for (const auto& [name, node] : *sources) {
+      const std::string path = fmt::format("{}.{}", key, name.str());
+      if (std::ranges::find(kSelfTestPrograms, name.str()) == std::end(kSelfTestPrograms)) fault(path, "unknown program");
+      else result.emplace(name.str(), text_of(path, node));
+    }
+    return result;
+  }
+
   /// Faults of keys that nobody asked for, then all faults.
   std::vector<std::string> finish() {
     for (const auto& [key, node] : table_)
@@ -160,6 +183,18 @@ void check_names(Reader& reader, const Language& language) {
     reader.fault("source_file", "must be a relative path inside the workspace, without \"..\"");
 }
 
+void check_programs(Reader& reader, const Language& language) {
+  if (!language.programs_of.empty() && (!language.hello.empty() || !language.programs.empty()))
+    reader.fault("programs_of", "stands instead of hello and programs");
+  for (const std::string& name : language.lacks) {
+    if (std::ranges::find(kSelfTestPrograms, name) == std::end(kSelfTestPrograms))
+      reader.fault("lacks", fmt::format("\"{}\" is unknown", name));
+    if (language.programs.contains(name)) reader.fault("lacks", fmt::format("but there is a program \"{}\"", name));
+  }
+  if (language.compile.empty() && language.programs.contains("compile_error"))
+    reader.fault("programs.compile_error", "needs a compile command");
+}
+
 }  // namespace
 
 core::Result<Language> parse_language(std::string_view toml_text, std::string_view file_name) {
@@ -181,11 +216,17 @@ core::Result<Language> parse_language(std::string_view toml_text, std::string_vi
   language.run = reader.list("run", true);
   language.env = reader.environment("env");
   language.version_command = reader.list("version_command", true);
+  language.time_factor = reader.factor("time_factor");
+  language.memory_factor = reader.factor("memory_factor");
   language.limits = reader.limits("limits");
   language.compile_limits = reader.limits("compile_limits");
-  language.hello = reader.text("hello", true);
+  language.programs_of = reader.text("programs_of", false);
+  language.hello = reader.text("hello", language.programs_of.empty());
+  language.programs = reader.programs("programs");
+  language.lacks = reader.list("lacks", false);
   language.packages = reader.list("packages", false);
   check_names(reader, language);
+  check_programs(reader, language);
 
   const std::vector<std::string> faults = reader.finish();
   if (!faults.empty()) return core::error(core::ErrorKind::invalid, fmt::format("{}", fmt::join(faults, "; ")));

@@ -1,6 +1,6 @@
 #pragma once
-// Container images as others pack them: an OCI image layout (opencontainers/image-spec: image-layout.md, manifest.md, config.md, layer.md) and
-// what `docker save` writes, before and after version 25. Every blob is checked against the digest that it is named by.
+// Container images as others pack them: an OCI image layout (opencontainers/image-spec: image-layout.md, manifest.md, config.md,
+// layer.md) and what `docker save` writes, before and after version 25. Every blob is checked against the digest that it is named by.
 #include <map>
 #include <string>
 #include <vector>

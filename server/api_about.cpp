@@ -17,7 +17,7 @@ Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr)
 
 Json language_to_json(const images::Language& language, const ApiContext& context) {
   const auto image = context.catalogue.find_image(language.image);
-  const auto limits = core::at_most(core::apply(context.default_limits, language.limits), context.ceiling);
+  const auto limits = core::at_most(core::apply(images::scaled(context.default_limits, language), language.limits), context.ceiling);
   return {{"name", language.name},
           {"title", language.title},
           {"aliases", language.aliases},
@@ -27,6 +27,8 @@ Json language_to_json(const images::Language& language, const ApiContext& contex
           {"source_file", language.source_file},
           {"compile", language.compile.empty() ? Json(nullptr) : Json(language.compile)},
           {"run", language.run},
+          {"time_factor", language.time_factor},
+          {"memory_factor", language.memory_factor},
           {"limits", core::limits_to_json(limits)}};
 }
 

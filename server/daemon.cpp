@@ -181,11 +181,12 @@ core::Status Daemon::find_languages() {
   images_.emplace(std::move(*image_store), std::move(importer_), launcher_, *store_);
   std::vector<images::Image> all = {*host};
   for (auto& image : images_->mount_all()) all.push_back(std::move(image));
-  auto catalogue = load_catalogue(io_, pool_, fmt::format("/proc/self/fd/{}", languages_.get()), all, config_.ceiling);
+  auto found = load_catalogue(io_, pool_, fmt::format("/proc/self/fd/{}", languages_.get()), all, config_.ceiling);
   if (launcher_lost_) return std::unexpected(*launcher_lost_);
-  if (!catalogue) return std::unexpected(catalogue.error());
-  catalogue_ = std::move(*catalogue);
+  if (!found) return std::unexpected(found.error());
+  catalogue_ = std::move(found->catalogue);
   images_->use(*catalogue_);
+  images_->note(found->news);
   languages_.reset();
   std::string names;
   for (const auto& language : catalogue_->languages()) names += (names.empty() ? "" : ",") + language.name;

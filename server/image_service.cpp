@@ -79,6 +79,15 @@ std::vector<images::Image> ImageService::mount_all() {
   return offered;
 }
 
+void ImageService::note(const std::map<std::string, std::map<std::string, images::ProbedVersion>>& versions) {
+  for (const auto& [name, found] : versions) {
+    const auto image = catalogue_->find_image(name);
+    if (image == nullptr) continue;
+    if (auto noted = store_.note_versions(name, image->digest, found); !noted)
+      log_warn("the languages of an image will be asked again", {{"image", name}, {"why", noted.error()}});
+  }
+}
+
 core::Result<std::shared_ptr<core::Fd>> ImageService::archive_file() {
   std::erase_if(archives_, [](const auto& archive) { return archive.expired(); });
   if (archives_.size() >= kMaxArchives) return core::error(core::ErrorKind::unavailable, "too many archives at once");

@@ -1,6 +1,6 @@
 #pragma once
-// The images of this server while it runs: what the store holds is offered, brought in and removed, in the catalogue, in the launcher and on
-// disk alike. All on the io thread; what takes long is done by a thread of its own.
+// The images of this server while it runs: what the store holds is offered, brought in and removed, in the catalogue, in the launcher and
+// on disk alike. All on the io thread; what takes long is done by a thread of its own.
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <map>
@@ -29,6 +29,9 @@ class ImageService {
   [[nodiscard]] std::vector<images::Image> mount_all();
   /// What comes and goes from now on is offered there. Outlives the service.
   void use(images::Catalogue& catalogue) { catalogue_ = &catalogue; }
+
+  /// Remembers what the languages' version commands said, by image and language, for the next start.
+  void note(const std::map<std::string, std::map<std::string, images::ProbedVersion>>& versions);
 
   /// An unnamed file for an archive on its way in. unavailable: there are kMaxArchives of them already.
   [[nodiscard]] core::Result<std::shared_ptr<core::Fd>> archive_file();

@@ -1,6 +1,7 @@
 #include "server/language_probe.h"
 
 #include <algorithm>
+#include <array>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -28,8 +29,14 @@ core::Limits probe_limits(const core::Limits& ceiling) {
   return core::at_most(limits, ceiling);
 }
 
+/// One language in one image that may have it.
+struct Question {
+  const images::Language* language;
+  const images::Image* image;
+};
+
 struct Probes {
-  std::map<std::string, std::string> versions;  // of the languages that are there
+  std::map<std::pair<std::string, std::string>, std::string> versions;  // by language and image; empty: not there
   std::vector<core::Error> errors;
   std::size_t waiting = 0;
 };
@@ -59,33 +66,52 @@ asio::awaitable<core::Result<std::string>> ask(SlotPool& pool, const images::Lan
   co_return text;
 }
 
-asio::awaitable<void> probe(asio::io_context& io, SlotPool& pool, const images::Language& language, const images::Image& image,
-                            const core::Limits& limits, Probes& probes) {
-  auto answer = co_await ask(pool, language, image, limits);
+asio::awaitable<void> probe(asio::io_context& io, SlotPool& pool, Question question, const core::Limits& limits, Probes& probes) {
+  const auto& [language, image] = question;
+  auto answer = co_await ask(pool, *language, *image, limits);
   if (!answer && answer.error().kind == core::ErrorKind::unavailable)
-    answer = co_await ask(pool, language, image, limits);  // in another slot
+    answer = co_await ask(pool, *language, *image, limits);  // in another slot
   if (!answer) {
-    log_error("cannot ask for a language's version", {{"language", language.name}, {"why", answer.error()}});
+    log_error("cannot ask for a language's version", {{"language", language->name}, {"image", image->name}, {"why", answer.error()}});
     probes.errors.push_back(answer.error());
-  } else if (!answer->empty()) {
-    probes.versions[language.name] = *answer;
+  } else {
+    probes.versions[{language->name, image->name}] = images::first_line(*answer);
   }
   if (--probes.waiting == 0) io.stop();
 }
 
+/// Sparing the sandbox the search: it would find no tool that is not there.
+bool may_be_on_host(const images::Language& language) {
+  return std::ranges::all_of(std::array{&language.version_command, &language.compile, &language.run}, [&](const auto* argv) {
+    return argv->empty() || argv->front().starts_with("./") || images::find_host_tool(argv->front(), language.env);
+  });
+}
+
+/// What is known already goes to `probes`, what is not is returned.
+std::vector<Question> questions(const std::vector<images::Language>& languages, const std::vector<images::Image>& images, Probes& probes) {
+  std::vector<Question> open;
+  for (const auto& language : languages) {
+    for (const auto* image : images::candidates(language, images)) {
+      const auto known = image->versions.find(language.name);
+      if (known != image->versions.end() && known->second.command == language.version_command)
+        probes.versions[{language.name, image->name}] = known->second.version;
+      else if (image->kind != "host" || may_be_on_host(language)) open.push_back({&language, image});
+    }
+  }
+  return open;
+}
+
 }  // namespace
 
-core::Result<images::Catalogue> load_catalogue(asio::io_context& io, SlotPool& pool, const std::string& directory,
-                                               const std::vector<images::Image>& images, const core::Limits& ceiling) {
-  const auto all = images::Catalogue::load(directory, images, [](const images::Language&) { return std::string("not asked yet"); });
-  if (!all) return std::unexpected(all.error());
+core::Result<FoundLanguages> load_catalogue(asio::io_context& io, SlotPool& pool, const std::string& directory,
+                                            const std::vector<images::Image>& images, const core::Limits& ceiling) {
+  const auto languages = images::read_definitions(directory);
+  if (!languages) return std::unexpected(languages.error());
   const auto limits = probe_limits(ceiling);
   Probes probes;
-  probes.waiting = all->languages().size();
-  for (const auto& language : all->languages()) {
-    const auto image = std::ranges::find(images, language.image, &images::Image::name);  // every language's is there
-    asio::co_spawn(io, probe(io, pool, language, *image, limits, probes), asio::detached);
-  }
+  const auto open = questions(*languages, images, probes);
+  probes.waiting = open.size();
+  for (const auto& question : open) asio::co_spawn(io, probe(io, pool, question, limits, probes), asio::detached);
   if (probes.waiting > 0) {
     io.restart();
     io.run_for(kAllProbes);
@@ -94,11 +120,17 @@ core::Result<images::Catalogue> load_catalogue(asio::io_context& io, SlotPool& p
   if (probes.waiting > 0) return core::error(core::ErrorKind::internal, "the slots did not answer for every language's version");
   if (probes.versions.empty() && !probes.errors.empty())
     return core::error(core::ErrorKind::internal, "the sandbox runs nothing: " + probes.errors.front().what);
-  return images::Catalogue::load(directory, images, [&](const images::Language& language) -> std::optional<std::string> {
-    const auto found = probes.versions.find(language.name);
-    if (found == probes.versions.end()) return std::nullopt;
+  auto catalogue = images::Catalogue::load(directory, images, [&](const images::Language& language) -> std::optional<std::string> {
+    const auto found = probes.versions.find({language.name, language.image});
+    if (found == probes.versions.end() || found->second.empty()) return std::nullopt;
     return found->second;
   });
+  if (!catalogue) return std::unexpected(catalogue.error());
+  FoundLanguages found{std::move(*catalogue), {}};
+  for (const auto& [language, image] : open)
+    if (const auto answer = probes.versions.find({language->name, image->name}); image->kind != "host" && answer != probes.versions.end())
+      found.news[image->name][language->name] = {language->version_command, answer->second};
+  return found;
 }
 
 }  // namespace bailiff::server

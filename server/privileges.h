@@ -21,8 +21,8 @@ core::Result<Identity> find_identity(const std::string& user);
 /// Of images, below the data directory.
 inline constexpr const char* kImagesDirectory = "images";
 
-/// Makes `path` (mode 0700) where it does not exist and gives it, the files of our database in it and its images directory to `owner`. Refuses a directory
-/// that holds anything else, so that a slip of the hand does not give /etc away.
+/// Makes `path` (mode 0700) where it does not exist and gives it, the files of our database in it and its images directory to `owner`.
+/// Refuses a directory that holds anything else, so that a slip of the hand does not give /etc away.
 core::Status prepare_data_directory(const std::string& path, const Identity& owner);
 
 /// No supplementary groups, all user and group ids `identity`'s, every capability set empty (bounding and ambient too), no_new_privs,

@@ -31,15 +31,16 @@ void plan_language(JobPlan& plan, const core::JobSpec& spec, const images::Langu
     plan.steps.push_back(
         {"compile", language.compile, env, "", effective(levels.compile, {&language.compile_limits}, levels.ceiling), {}, false});
   }
+  const auto base = images::scaled(levels.step, language);
   auto command = language.run;
   command.insert(command.end(), spec.args.begin(), spec.args.end());
   const PlannedStep run{
-      "run", command, env, "", effective(levels.step, {&language.limits, &spec.limits}, levels.ceiling), spec.stdin_content.bytes, false};
+      "run", command, env, "", effective(base, {&language.limits, &spec.limits}, levels.ceiling), spec.stdin_content.bytes, false};
   if (spec.tests.empty()) plan.steps.push_back(run);
   for (const auto& test : spec.tests) {
     PlannedStep step = run;
     step.name = test.name;
-    step.limits = effective(levels.step, {&language.limits, &spec.limits, &test.limits}, levels.ceiling);
+    step.limits = effective(base, {&language.limits, &spec.limits, &test.limits}, levels.ceiling);
     step.stdin_bytes = test.stdin_content.bytes;
     plan.tests.push_back(std::move(step));
   }

@@ -1,11 +1,13 @@
 // The catalogue over a directory of definitions, the shipped definitions, and the digest of the host image.
 #include "images/catalogue.h"
+#include "images/image_build.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -90,16 +92,57 @@ TEST(Catalogue, NamesTheFaultsOfAllFiles) {
                     HasSubstr("b.toml: \"ay\" is already a name or alias in a.toml"), HasSubstr("c.toml: name: must be a string")));
 }
 
-TEST(Catalogue, ALanguageIsOfferedWhereItsImageIs) {
+TEST(Catalogue, ALanguageIsOfferedInTheFirstImageThatHasItsTools) {
   const Directory directory;
   directory.write("d.toml", definition("dee", "", "debian"));
-  const auto without = Catalogue::load(directory.path(), {kHost}, everything);
-  ASSERT_TRUE(without) << without.error().what;
-  EXPECT_EQ(without->find_language("dee"), nullptr);
-  const Image debian{"debian", "sha256:" + std::string(64, '1'), "erofs", ""};
-  const auto with = Catalogue::load(directory.path(), {kHost, debian}, everything);
-  ASSERT_TRUE(with);
-  EXPECT_NE(with->find_language("dee"), nullptr);
+  const Image debian{"debian", "sha256:" + std::string(64, '1'), "erofs", ""},
+      other{"other", "sha256:" + std::string(64, '2'), "erofs", ""};
+  const auto offered_in = [&](const std::vector<Image>& images, const std::string& with_tools) {
+    std::vector<std::string> asked;
+    const auto catalogue = Catalogue::load(directory.path(), images, [&](const Language& language) {
+      asked.push_back(language.image);
+      return with_tools.contains(language.image) ? everything(language) : std::nullopt;
+    });
+    EXPECT_TRUE(catalogue);
+    EXPECT_THAT(asked, testing::Not(testing::Contains("other"))) << "it does not name that image";
+    const Language* found = catalogue->find_language("dee");
+    return found == nullptr ? "nowhere" : found->image;
+  };
+  EXPECT_EQ(offered_in({kHost, debian, other}, "debian host"), "debian");
+  EXPECT_EQ(offered_in({kHost, debian, other}, "host"), "host") << "its own has not got them";
+  EXPECT_EQ(offered_in({kHost, other}, "host other"), "host") << "its own is not there";
+  EXPECT_EQ(offered_in({kHost, debian}, ""), "nowhere");
+  EXPECT_EQ(offered_in({other}, "other"), "nowhere");
+}
+
+TEST(Catalogue, FactorsScaleWhatTheLimitsDoNotName) {
+  Language language;
+  language.time_factor = 2.5;
+  language.memory_factor = 3;
+  const core::Limits plain = core::default_limits(), limits = scaled(plain, language);
+  EXPECT_EQ(limits.cpu_time_us, plain.cpu_time_us * 5 / 2);
+  EXPECT_EQ(limits.wall_time_us, plain.wall_time_us * 5 / 2);
+  EXPECT_EQ(limits.memory_bytes, plain.memory_bytes * 3);
+  EXPECT_EQ(limits.stack_bytes, plain.stack_bytes);
+  EXPECT_EQ(scaled(plain, Language{}), plain);
+}
+
+TEST(Catalogue, VariantsTakeTheProgramsOfTheirLanguage) {
+  const Directory directory;
+  directory.write("a.toml", definition("ay", "") + "lacks = [\"runtime_error\"]\n[programs]\nstdin = \"in\"\n");
+  std::string variant = definition("ay2", "");
+  variant.replace(variant.find("hello = \"h\""), 11, "programs_of = \"ay\"");
+  directory.write("b.toml", variant);
+  const auto languages = read_definitions(directory.path());
+  ASSERT_TRUE(languages) << languages.error().what;
+  ASSERT_EQ(languages->size(), 2U);
+  EXPECT_EQ(languages->at(1).hello, "h");
+  EXPECT_EQ(languages->at(1).programs, languages->at(0).programs);
+  EXPECT_EQ(languages->at(1).lacks, std::vector<std::string>{"runtime_error"});
+  variant.replace(variant.find("ay2"), 3, "ay3").replace(variant.find("\"ay\""), 4, "\"ay2\"");
+  directory.write("c.toml", variant);
+  EXPECT_THAT(read_definitions(directory.path()).error().what,
+              HasSubstr("ay3: programs_of: \"ay2\" is no language with programs of its own"));
 }
 
 TEST(Catalogue, ImagesComeAndGo) {
@@ -136,18 +179,36 @@ TEST(ShippedDefinitions, AllParseAndHaveWhatTheyNeed) {
   ASSERT_TRUE(catalogue) << catalogue.error().what;
   for (const Language& language : catalogue->languages()) {
     SCOPED_TRACE(language.name);
-    EXPECT_THAT(language.hello, HasSubstr("Hello, world!"));
+    EXPECT_FALSE(language.hello.empty());
     EXPECT_FALSE(language.packages.empty());
-    EXPECT_EQ(language.image, "host");
+    // `bailiff language test` has something to show for all that can be shown.
+    for (const std::string_view program : kSelfTestPrograms) {
+      const bool expected =
+          std::ranges::find(language.lacks, program) == language.lacks.end() && (program != "compile_error" || !language.compile.empty());
+      EXPECT_EQ(language.programs.contains(std::string(program)), expected) << program;
+    }
     // Defaults that a server's standard ceiling refuses would make the language useless.
     for (const auto* limits : {&language.limits, &language.compile_limits}) {
-      const core::Limits effective = core::apply(core::default_limits(), *limits);
+      const core::Limits effective = core::apply(scaled(core::default_limits(), language), *limits);
       EXPECT_EQ(core::at_most(effective, core::ceiling_limits()), effective);
     }
     // The CLI tells a language by the file's extension.
     const std::string extension = std::filesystem::path(language.source_file).extension().string().substr(1);
     EXPECT_NE(catalogue->find_language(extension), nullptr) << extension;
   }
+}
+
+TEST(ShippedDefinitions, NameImagesThatCanBeBuilt) {
+  const auto languages = read_definitions(default_definitions_directory());
+  const auto images = image_definitions(default_image_definitions());
+  ASSERT_TRUE(languages && images);
+  EXPECT_GE(languages->size(), 80U);
+  std::set<std::string> named = {"minimal"};
+  for (const Language& language : *languages) {
+    named.insert(language.image);
+    EXPECT_THAT(*images, testing::Contains(language.image)) << language.name;
+  }
+  EXPECT_EQ(named, std::set<std::string>(images->begin(), images->end())) << "an image that nobody needs";
 }
 
 TEST(ShippedDefinitions, OfferTheNamesThatClientsUse) {
@@ -160,6 +221,18 @@ TEST(ShippedDefinitions, OfferTheNamesThatClientsUse) {
                                                         {"cxx", "cpp"},
                                                         {"g++", "cpp"},
                                                         {"cpp17", "cpp"},
+                                                        {"d", "d"},
+                                                        {"kt", "kotlin"},
+                                                        {"kotlin", "kotlin"},
+                                                        {"scala", "scala"},
+                                                        {"prolog", "prolog"},
+                                                        {"r", "r"},
+                                                        {"pypy", "pypy"},
+                                                        {"erl", "erlang"},
+                                                        {"ex", "elixir"},
+                                                        {"asm", "nasm"},
+                                                        {"bf", "brainfuck"},
+                                                        {"cobol", "cobol"},
                                                         {"cpp20", "cpp20"},
                                                         {"cpp23", "cpp23"},
                                                         {"py", "python"},

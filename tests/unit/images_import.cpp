@@ -120,7 +120,14 @@ TEST(Import, TheDigestIsOfWhatProgramsSee) {
 struct Container {
   std::vector<std::string> layers;          // as stored
   std::vector<std::string> diff_ids;        // of the archives that they hold; empty: the layers are archives as they stand
-  Json config = {{"os", "linux"}, {"config", {{"Env", {"PATH=/bin", "A=b=c"}}, {"WorkingDir", "/app"}, {"Entrypoint", {"/bin/e"}}}}};
+#ifdef __x86_64__
+  static constexpr const char* kArchitecture = "amd64";
+#else
+  static constexpr const char* kArchitecture = "arm64";
+#endif
+  Json config = {{"os", "linux"},
+                 {"architecture", kArchitecture},
+                 {"config", {{"Env", {"PATH=/bin", "A=b=c"}}, {"WorkingDir", "/app"}, {"Entrypoint", {"/bin/e"}}}}};
 
   [[nodiscard]] std::string config_text() const {
     Json document = config;
@@ -325,6 +332,21 @@ TEST_F(StoreTest, WhatIsHeldStays) {
   const auto collected = store_->collect_garbage();
   ASSERT_TRUE(collected);
   EXPECT_EQ(collected->files, 1U);
+  EXPECT_EQ(files().size(), 2U);
+}
+
+TEST_F(StoreTest, WhatLanguagesSaidInAnImageIsRemembered) {
+  const auto imported = import("tools", plain());
+  ASSERT_TRUE(imported);
+  const std::string digest = imported->image.digest;
+  const ProbedVersion gcc{{"gcc", "--version"}, "gcc 12"}, none{{"tcc", "-v"}, ""};
+  ASSERT_TRUE(store_->note_versions("tools", digest, {{"c", gcc}}));
+  ASSERT_TRUE(store_->note_versions("tools", digest, {{"c-tcc", none}}));
+  const auto found = store_->find("tools");
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->versions, (std::map<std::string, ProbedVersion>{{"c", gcc}, {"c-tcc", none}}));
+  EXPECT_EQ(store_->note_versions("tools", "sha256:" + std::string(64, '0'), {{"c", gcc}}).error().kind, core::ErrorKind::conflict);
+  EXPECT_EQ(store_->note_versions("others", digest, {{"c", gcc}}).error().kind, core::ErrorKind::not_found);
   EXPECT_EQ(files().size(), 2U);
 }
 

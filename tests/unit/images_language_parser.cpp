@@ -19,7 +19,13 @@ compile = ["toyc", "main.toy"]
 run = ["./main", "-x"]
 version_command = ["toyc", "--version"]
 packages = ["toy"]
+time_factor = 1.5
+memory_factor = 2
+lacks = ["runtime_error"]
 hello = "print\n"
+[programs]
+stdin = "copy"
+time_limit = "loop"
 [env]
 TOY_HOME = ""
 [limits]
@@ -59,6 +65,10 @@ TEST(ParseLanguage, TakesEveryKey) {
   EXPECT_EQ(language->packages, std::vector<std::string>{"toy"});
   EXPECT_EQ(language->hello, "print\n");
   EXPECT_EQ(language->version, "");
+  EXPECT_EQ(language->time_factor, 1.5);
+  EXPECT_EQ(language->memory_factor, 2);
+  EXPECT_EQ(language->lacks, std::vector<std::string>{"runtime_error"});
+  EXPECT_EQ(language->programs, (std::map<std::string, std::string>{{"stdin", "copy"}, {"time_limit", "loop"}}));
 }
 
 TEST(ParseLanguage, ScalesLimitsAsRequestsDo) {
@@ -93,6 +103,14 @@ TEST_P(ParseLanguageRefuses, NamingTheKey) {
 INSTANTIATE_TEST_SUITE_P(All, ParseLanguageRefuses,
                          testing::Values(BadLine{"name = \"toy\"", "name = \"Toy\"", "name: must be of a-z"},
                                          BadLine{"name = \"toy\"", "name = 3", "name: must be a string"},
+                                         BadLine{"time_factor = 1.5", "time_factor = 0.5", "time_factor: must be a number from 1 to 20"},
+                                         BadLine{"memory_factor = 2", "memory_factor = nan", "memory_factor: must be a number"},
+                                         BadLine{"stdin = \"copy\"", "input = \"copy\"", "programs.input: unknown program"},
+                                         BadLine{"stdin = \"copy\"", "runtime_error = \"x\"", "lacks: but there is a program"},
+                                         BadLine{"\"runtime_error\"", "\"speed\"", "lacks: \"speed\" is unknown"},
+                                         BadLine{"compile = [\"toyc\", \"main.toy\"]\n", "programs_of = \"x\"\n",
+                                                 "programs_of: stands instead of"},
+                                         BadLine{"time_limit = \"loop\"", "time_limit = \"\"", "programs.time_limit: must be a string"},
                                          BadLine{"name = \"toy\"", "name = \"\"", "name: must be a string"},
                                          BadLine{"\"t\", \"t++\"", "\"t\", \"t\"", "aliases[0]: \"t\" stands twice"},
                                          BadLine{"\"t\", \"t++\"", "\"toy\"", "aliases[0]: \"toy\" stands twice"},
