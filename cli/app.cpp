@@ -13,6 +13,7 @@
 #include "cli/exit_code.h"
 #include "cli/image.h"
 #include "cli/input.h"
+#include "cli/language.h"
 #include "cli/remote.h"
 #include "cli/render.h"
 #include "cli/run.h"
@@ -33,6 +34,7 @@ struct Parsed {
   DoctorOptions doctor;
   ExecOptions exec;
   ImageOptions image;
+  LanguageTestOptions language;
   ServerOptions job, action, languages, inspect;
   std::string job_id, action_id, inspect_id;
   std::uint64_t wait_seconds = 0;
@@ -259,10 +261,35 @@ void add_image(CLI::App& app, Parsed& parsed, const Console& console) {
       ->required();
   CLI::App* build = add("build", "Build images from Debian packages (needs root and mmdebstrap)", build_images);
   build->add_option("NAME", options.names, "definitions to build")->required();
+  build->add_flag("--if-missing", options.if_missing, "leave alone what is in the store");
   build->add_option("--definitions", options.definitions, "directory of image definitions")->type_name("DIR");
+  build->add_option("--languages", options.languages, "directory of language definitions, which bring their packages")
+      ->envname("BAILIFF_LANGUAGES")
+      ->type_name("DIR");
+  add_driver(*build, options.cgroup_driver);
   build->add_flag("--update-lock", options.update_lock, "take the newest packages and write NAME.lock");
   add("rm", "Remove images", remove_images)->add_option("NAME", options.names, "the images")->required();
   add("gc", "Remove what no name stands for any more", collect_image_garbage);
+}
+
+void add_language(CLI::App& app, Parsed& parsed, const Console& console) {
+  CLI::App* language = app.add_subcommand("language", "Languages of this machine");
+  language->require_subcommand(1);
+  LanguageTestOptions& options = parsed.language;
+  CLI::App* test = language->add_subcommand("test", "Run every language's own programs in its image (needs root)");
+  test->add_option("NAME", options.names, "languages; without any: all");
+  test->add_option("--image", options.image, "try them in this image only")->type_name("IMAGE");
+  test->add_option("--definitions", options.definitions, "directory of language definitions")
+      ->envname("BAILIFF_LANGUAGES")
+      ->type_name("DIR");
+  add_images_directory(*test, options.images_directory);
+  add_driver(*test, options.cgroup_driver);
+  add_json(*test, parsed);
+  test->add_flag("--markdown", options.markdown, "print docs/languages.md");
+  test->callback([&] {
+    parsed.language.json = parsed.json;
+    parsed.command = [&] { return test_languages(parsed.language, console); };
+  });
 }
 
 int print_failure(const Failure& failure, bool json, const Console& console) {
@@ -301,6 +328,7 @@ int run_app(std::vector<std::string> arguments, const Console& console) {
   add_running(app, parsed, console);
   add_lists(app, parsed, console);
   add_image(app, parsed, console);
+  add_language(app, parsed, console);
   try {
     arguments = join_wait(std::move(arguments));
     if (const auto dashes = std::ranges::find(arguments, "--"); dashes != arguments.end()) {

@@ -33,7 +33,7 @@ std::string missing_tool(const images::Language& language) {
 
 /// What the version command says in the sandbox; nothing where it fails.
 std::optional<std::string> version_in(LocalSlot& slot, const images::Language& language) {
-  const auto step = slot.step("version", step_request(language, language.version_command, language.compile_limits));
+  const auto step = slot.step("version", tool_request(language, language.version_command));
   if (!step || step->outcome.verdict != core::Verdict::ok) return std::nullopt;
   return images::first_line(step->stdout_bytes.empty() ? step->stderr_bytes : step->stdout_bytes);
 }

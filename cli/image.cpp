@@ -7,6 +7,8 @@
 
 #include <numeric>
 
+#include "cli/interrupt_watch.h"
+#include "cli/language.h"
 #include "cli/render.h"
 #include "core/fd.h"
 #include "core/json/json.h"
@@ -55,6 +57,14 @@ Expected<std::vector<images::StoredImage>> stored_images(const ImageOptions& opt
   return std::move(*list);
 }
 
+/// Those that were found in it, with their versions.
+Json languages_of(const images::StoredImage& image) {
+  Json languages = Json::object();
+  for (const auto& [name, probed] : image.versions)
+    if (!probed.version.empty()) languages[name] = core::to_utf8(probed.version);
+  return languages;
+}
+
 Json to_json(const images::StoredImage& image) {
   return {{"name", image.name},
           {"digest", image.digest},
@@ -64,7 +74,8 @@ Json to_json(const images::StoredImage& image) {
           {"created_at", core::iso8601_utc(image.created_us)},
           {"env", image.env},
           {"workdir", image.workdir.empty() ? Json(nullptr) : Json(core::to_utf8(image.workdir))},
-          {"entrypoint", image.entrypoint}};
+          {"entrypoint", image.entrypoint},
+          {"languages", languages_of(image)}};
 }
 
 Expected<ExitCode> print_new(const images::StoredImage& image, const std::vector<std::string>& notes, bool json, const Console& console) {
@@ -73,6 +84,17 @@ Expected<ExitCode> print_new(const images::StoredImage& image, const std::vector
   Json document = to_json(image);
   document["notes"] = notes;
   return print(console.out, dump(document));
+}
+
+/// So that a server knows them without asking. Without root it asks when it starts.
+void ask_languages(const images::ImageStore& store, const images::StoredImage& image, const ImageOptions& options, const Console& console) {
+  if (::geteuid() != 0) return;
+  const auto found = note_languages(store, image, options.languages, options.cgroup_driver);
+  const std::string line =
+      !found        ? fmt::format("bailiff: {}: its languages were not asked: {}\n", image.name, sanitise_line(found.error().what))
+      : *found == 0 ? ""
+                    : fmt::format("bailiff: {}: has {} languages\n", image.name, *found);
+  (void)console.err.write(line);
 }
 
 }  // namespace
@@ -120,6 +142,7 @@ Expected<ExitCode> import_archive(const ImageOptions& options, const Console& co
   if (!worker) return failure_of(worker.error());
   auto imported = images::import_image(*store, *worker, {.name = options.name}, input.get());
   if (!imported) return failure_of(imported.error());
+  ask_languages(*store, imported->image, options, console);
   return print_new(imported->image, imported->notes, options.json, console);
 }
 
@@ -130,14 +153,20 @@ Expected<ExitCode> build_images(const ImageOptions& options, const Console& cons
   auto worker = images::ImportWorker::find();
   if (!worker) return failure_of(worker.error());
   const std::string directory = options.definitions.empty() ? images::default_image_definitions() : options.definitions;
+  const InterruptWatch interrupts;
   for (const std::string& name : options.names) {
     const auto progress = [&](std::string_view line) {
       (void)console.err.write(console.err.is_terminal() ? fmt::format("\r\x1b[K{}: {}", name, sanitise_line(line).substr(0, 100))
                                                         : fmt::format("{}: {}\n", name, sanitise_line(line)));
     };
-    auto built = images::build_image(*store, *worker, {directory, name, options.update_lock}, progress);
+    if (options.if_missing && store->find(name)) continue;
+    auto built = images::build_image(*store, *worker,
+                                     {directory, options.languages.empty() ? images::default_definitions_directory() : options.languages,
+                                      name, options.update_lock, interrupts.fd()},
+                                     progress);
     if (console.err.is_terminal()) (void)console.err.write("\r\x1b[K");
     if (!built) return failure_of(built.error());
+    ask_languages(*store, built->image, options, console);
     if (auto printed = print_new(built->image, built->notes, options.json, console); !printed) return printed;
   }
   return kExitOk;

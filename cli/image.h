@@ -5,16 +5,21 @@
 
 #include "cli/failure.h"
 #include "cli/terminal.h"
+#include "sandbox/client.h"
 
 namespace bailiff::cli {
 
 struct ImageOptions {
   std::string directory = "/var/lib/bailiff/images";
   std::string definitions;         // of images, for build; empty: those that came with the program
+  std::string languages;           // definitions of languages; likewise
   std::string name, archive;       // of import; archive "-": standard input
   std::vector<std::string> names;  // of rm and build
   bool json = false;
   bool update_lock = false;        // build: take the newest packages and write the lock file
+  bool if_missing = false;         // build: only what the store has not
+  sandbox::CgroupDriver cgroup_driver =
+      sandbox::CgroupDriver::automatic;  // of the sandbox in which the languages are asked for their versions
 };
 
 /// Each prints what it has to say and returns the exit code.

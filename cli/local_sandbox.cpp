@@ -3,46 +3,18 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <signal.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 
+#include "cli/interrupt_watch.h"
 #include "sandbox/tree.h"
 
 namespace bailiff::cli {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-/// While it lives, SIGINT and SIGTERM are read from a descriptor instead of ending us.
-class InterruptWatch {
- public:
-  InterruptWatch() {
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    sigprocmask(SIG_BLOCK, &signals, &before_);
-    fd_ = core::Fd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
-  }
-  InterruptWatch(const InterruptWatch&) = delete;
-  InterruptWatch& operator=(const InterruptWatch&) = delete;
-  ~InterruptWatch() { sigprocmask(SIG_SETMASK, &before_, nullptr); }
-  [[nodiscard]] int fd() const { return fd_.get(); }
-
- private:
-  sigset_t before_{};
-  core::Fd fd_;
-};
-
-/// Takes the signals that wait, so that they do not end us later.
-void take_signals(int fd) {
-  signalfd_siginfo info;
-  while (::read(fd, &info, sizeof info) > 0) {}
-}
 
 core::StepResult cancelled_step(std::string name) {
   core::StepResult step;
@@ -57,15 +29,20 @@ Failure sandbox_failure(const core::Error& error) {
   return Failure{kExitInternal, "the sandbox failed: " + error.what, "`bailiff doctor` tells what this machine lacks", nullptr};
 }
 
-sandbox::StepRequest step_request(const images::Language& language, const std::vector<std::string>& argv,
-                                  const core::LimitOverrides& limits) {
+sandbox::StepRequest tool_request(const images::Language& language, const std::vector<std::string>& argv) {
   auto variables = images::base_environment();
   for (const auto& [name, value] : language.env) variables[name] = value;
   sandbox::StepRequest step;
   step.image = language.image;
   step.argv = argv;
   for (const auto& [name, value] : variables) step.env.push_back(name + "=" + value);
-  step.limits = core::apply(core::default_limits(), limits);
+  step.limits = core::apply(core::default_limits(), language.compile_limits);
+  return step;
+}
+
+sandbox::StepRequest program_request(const images::Language& language) {
+  auto step = tool_request(language, language.run);
+  step.limits = core::apply(images::scaled(core::default_limits(), language), language.limits);
   return step;
 }
 
@@ -101,7 +78,7 @@ Expected<core::StepResult> LocalSlot::step(std::string name, sandbox::StepReques
 
   const InterruptWatch interrupts;
   if (auto started = slot_.start(request); !started) return std::unexpected(sandbox_failure(started.error()));
-  const Expected<bool> interrupted = await(interrupts.fd(), request.limits);
+  const Expected<bool> interrupted = await(interrupts, request.limits);
   if (!interrupted) return std::unexpected(interrupted.error());
   auto report = slot_.finish();
   if (!report && *interrupted) return cancelled_step(std::move(name));  // Ctrl-C reached the launcher as well
@@ -112,16 +89,16 @@ Expected<core::StepResult> LocalSlot::step(std::string name, sandbox::StepReques
 }
 
 /// Until the report waits. True when the step was cancelled by a signal.
-Expected<bool> LocalSlot::await(int interrupts, const core::Limits& limits) {
+Expected<bool> LocalSlot::await(const InterruptWatch& interrupts, const core::Limits& limits) {
   // The slot ends the program by itself; the margin is for its set-up and clean-up on a machine that is very busy.
   const auto deadline = Clock::now() + std::chrono::microseconds(limits.wall_time_us) + std::chrono::minutes(2);
   bool interrupted = false;
   while (Clock::now() < deadline) {
-    pollfd waits[] = {{slot_.fd(), POLLIN, 0}, {interrupts, POLLIN, 0}};
+    pollfd waits[] = {{slot_.fd(), POLLIN, 0}, {interrupts.fd(), POLLIN, 0}};
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
     if (::poll(waits, 2, static_cast<int>(std::max<std::int64_t>(left, 0))) <= 0) continue;
     if (waits[0].revents != 0) return interrupted;
-    take_signals(interrupts);
+    interrupts.take();
     interrupted = true;
     if (auto sent = slot_.cancel(); !sent) return true;
   }

@@ -10,12 +10,15 @@
 
 namespace bailiff::cli {
 
+class InterruptWatch;
+
 /// "the sandbox failed: …", and what to do about it.
 [[nodiscard]] Failure sandbox_failure(const core::Error& error);
 
-/// A request to run `argv` in the language's image and environment, with `limits` over the defaults.
-[[nodiscard]] sandbox::StepRequest step_request(const images::Language& language, const std::vector<std::string>& argv,
-                                                const core::LimitOverrides& limits);
+/// Requests in the language's image and environment: a tool of it (its compiler, its version command) under the default limits of compile
+/// steps, and a program in it under those of run steps.
+[[nodiscard]] sandbox::StepRequest tool_request(const images::Language& language, const std::vector<std::string>& argv);
+[[nodiscard]] sandbox::StepRequest program_request(const images::Language& language);
 
 /// Owns the launcher: all that it started ends with it. One thread; SIGINT and SIGTERM during a step cancel that step.
 class LocalSlot {
@@ -29,7 +32,7 @@ class LocalSlot {
 
  private:
   LocalSlot(sandbox::Launcher launcher, sandbox::Slot slot) : launcher_(std::move(launcher)), slot_(std::move(slot)) {}
-  Expected<bool> await(int interrupts, const core::Limits& limits);
+  Expected<bool> await(const InterruptWatch& interrupts, const core::Limits& limits);
   sandbox::Launcher launcher_;
   sandbox::Slot slot_;
 };

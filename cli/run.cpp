@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cli/input.h"
+#include "cli/language_trial.h"
 #include "cli/local_sandbox.h"
 #include "cli/render.h"
 #include "core/json/json.h"
@@ -37,17 +38,22 @@ Expected<core::Fd> program_input(const RunOptions& options, const Console& conso
   return std::move(*sealed);
 }
 
-/// The compile step, where there is one, and then the run step.
+/// The compile step, where there is one, and then the run step. `version`, where it is not known yet and will be told: as the tools say it.
 Expected<std::vector<core::StepResult>> run_steps(const images::Language& language, const RunOptions& options, const std::string& source,
-                                                  const Console& console) {
+                                                  std::string& version, const Console& console) {
   auto slot = LocalSlot::start({language.image}, options.cgroup_driver, options.images_directory);
   if (!slot) return std::unexpected(std::move(slot.error()));
+  if (options.json && version.empty()) {
+    auto said = version_in(*slot, language);
+    if (!said) return std::unexpected(std::move(said.error()));
+    version = said->value_or("");
+  }
   std::vector<core::StepResult> steps;
   const bool compiled = !language.compile.empty();
   auto tree = source_tree(language, source);
   if (!tree) return std::unexpected(std::move(tree.error()));
   if (compiled) {
-    auto compile = step_request(language, language.compile, language.compile_limits);
+    auto compile = tool_request(language, language.compile);
     compile.trees.push_back(std::move(*tree));
     compile.keep_workspace = true;
     auto step = slot->step("compile", std::move(compile));
@@ -58,7 +64,7 @@ Expected<std::vector<core::StepResult>> run_steps(const images::Language& langua
   // Only now: nobody wants to type the input of a program that does not compile.
   auto input = program_input(options, console);
   if (!input) return std::unexpected(std::move(input.error()));
-  auto run = step_request(language, language.run, language.limits);
+  auto run = program_request(language);
   run.argv.insert(run.argv.end(), options.args.begin(), options.args.end());
   run.limits = core::apply(run.limits, options.limits);
   run.stdin_fd = std::move(*input);
@@ -70,12 +76,14 @@ Expected<std::vector<core::StepResult>> run_steps(const images::Language& langua
   return steps;
 }
 
-core::Json document(const images::Language& language, const std::string& digest, const std::vector<core::StepResult>& steps) {
+core::Json document(const images::Language& language, const std::string& version, const std::string& digest,
+                    const std::vector<core::StepResult>& steps) {
   const core::Verdict verdict = verdict_of_run(steps, !language.compile.empty());
   core::Json job = {{"state", "finished"},
                     {"verdict", core::name(verdict)},
                     {"message", nullptr},
                     {"language", language.name},
+                    {"language_version", version.empty() ? core::Json(nullptr) : core::Json(core::to_utf8(version))},
                     {"image", language.image}};
   if (!digest.empty()) job["image_digest"] = digest;
   job["steps"] = core::Json::array();
@@ -182,9 +190,12 @@ Expected<ExitCode> run_local(const RunOptions& options, const Console& console) 
     held = store ? store->hold(image->digest) : std::unexpected(store.error());
     if (!held) return failure(kExitInternal, "the image cannot be used: " + held.error().what);
   }
-  auto steps = run_steps(placed, options, *source, console);
+  std::string version;
+  if (image != nullptr)
+    if (const auto known = image->versions.find(language->name); known != image->versions.end()) version = known->second.version;
+  auto steps = run_steps(placed, options, *source, version, console);
   if (!steps) return std::unexpected(std::move(steps.error()));
-  return print_result(document(*language, image == nullptr ? "" : image->digest, *steps), *steps, options.json, console);
+  return print_result(document(*language, version, image == nullptr ? "" : image->digest, *steps), *steps, options.json, console);
 }
 
 }  // namespace bailiff::cli
