@@ -25,8 +25,8 @@
 namespace bailiff::sandbox {
 
 /// What a program sees as its root. `host`: a read-only view of this machine's /usr with an /etc made for it.
-/// `directory`: an unpacked root filesystem. `erofs`: a file with an EROFS file system. In all cases: read-only, with /work, /tmp, /dev, /proc
-/// of the step's own.
+/// `directory`: an unpacked root filesystem. `erofs`: a file with an EROFS file system. In all cases: read-only, with /work, /tmp, /dev,
+/// /proc of the step's own.
 struct Image {
   std::string name;
   enum class Kind : std::uint32_t { host, directory, erofs } kind = Kind::host;
@@ -181,8 +181,8 @@ class Launcher {
   /// index). Blocks. Fails when the launcher is gone.
   core::Result<Slot> next_slot();
 
-  /// Offers the image "sha256-<hex>.erofs" of the images directory, under the name "sha256-<hex>", in all slots, also those that run. Blocks for
-  /// as long as it takes to mount it, a minute at most. One thread at a time, which need not be that of next_slot().
+  /// Offers the image "sha256-<hex>.erofs" of the images directory, under the name "sha256-<hex>", in all slots, also those that run.
+  /// Blocks for as long as it takes to mount it, a minute at most. One thread at a time, which need not be that of next_slot().
   core::Status add_image(const std::string& name);
   /// Takes it away again. What runs in it goes on.
   core::Status remove_image(const std::string& name);

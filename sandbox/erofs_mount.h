@@ -1,5 +1,6 @@
 #pragma once
-// Mounting an EROFS image that is a file: the kernel's own file-backed mounts (CONFIG_EROFS_FS_BACKED_BY_FILE, Linux 6.12), else a loop device.
+// Mounting an EROFS image that is a file: the kernel's own file-backed mounts (CONFIG_EROFS_FS_BACKED_BY_FILE, Linux 6.12), else a loop
+// device.
 #include <string>
 
 #include "core/result.h"

@@ -31,7 +31,8 @@ class ImageMounts {
   /// Looks up `images_directory` (empty: none) before the run directory hides anything; then enters a mount namespace of its own.
   core::Status start(const std::string& run_directory, const std::string& images_directory);
   core::Status add(const Image& image);
-  /// Adds the image that the caller names: a content file "<name>.erofs" of the images directory. From here on nobody but root can change it:
+  /// Adds the image that the caller names: a content file "<name>.erofs" of the images directory. From here on nobody but root can change
+  /// it:
   /// it becomes root's, read-only, and whoever still has it open for writing is a reason to refuse it. Harmless when it is there already.
   core::Status add_stored(const std::string& name);
   /// Takes it away from future steps; what runs keeps it. Harmless when it is not there.
