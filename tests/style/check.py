@@ -183,7 +183,7 @@ def rule_names(root):
     """Nothing is called by a name that says nothing, and nothing is left for later."""
     later = re.compile(r"\b(" + "|".join(("TO" "DO", "FIX" "ME", "X" "XX", "HA" "CK")) + r")\b")
     for path in files_below(root, CODE_DIRECTORIES + ("script", "web", "docs", ".ci")):
-        if path.suffix in (".pyc", ".png", ".ico") or "__pycache__" in path.parts:
+        if path.suffix in (".pyc", ".png", ".ico") or {"__pycache__", "node_modules", "dist"} & set(path.parts):
             continue
         is_data = path.suffix == ".toml"  # named by what clients and operators type
         if not is_data and re.search(rf"(?:^|[_\-.])(?:{VAGUE})(?:[_\-.]|$)", path.name, re.I):
