@@ -5,6 +5,7 @@
 
 #include "server/http_fields.h"
 #include "server/log.h"
+#include "server/web_pages.h"
 
 namespace bailiff::server {
 namespace {
@@ -74,6 +75,8 @@ Api::Api(ApiContext context, const HttpBounds& bounds) : context_(std::move(cont
   add_running_routes();
   add_about_routes();
   add_image_routes();
+  add_stored_request_routes();
+  if (context_.pages != nullptr) add_page_routes(router_, *context_.pages);
 }
 
 std::optional<Response> Api::answer_head(const Request& request) const {

@@ -50,6 +50,7 @@ class Api {
   void add_running_routes();  // api_exec.cpp
   void add_about_routes();   // api_about.cpp
   void add_image_routes();   // api_images.cpp
+  void add_stored_request_routes();  // api_stored_request.cpp
 
   boost::asio::awaitable<Response> create_job(Call call);
   boost::asio::awaitable<Response> show_job(Call call);
@@ -68,6 +69,8 @@ class Api {
   boost::asio::awaitable<Response> show_namespaces(Call call);
   boost::asio::awaitable<Response> exec_beside(Call call);
   boost::asio::awaitable<void> serve_exec(std::string id, sandbox::ExecRequest request, WebSocket& socket);
+
+  boost::asio::awaitable<Response> show_request(Call call);
 
   boost::asio::awaitable<Response> show_languages(Call call);
   boost::asio::awaitable<Response> show_images(Call call);

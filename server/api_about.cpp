@@ -29,6 +29,7 @@ Json language_to_json(const images::Language& language, const ApiContext& contex
           {"run", language.run},
           {"time_factor", language.time_factor},
           {"memory_factor", language.memory_factor},
+          {"hello", language.hello},
           {"limits", core::limits_to_json(limits)}};
 }
 
@@ -70,6 +71,7 @@ void Api::add_about_routes() {
                .handler = immediate([](const Call&) {
                  return Response{200, "application/json", {{"Cache-Control", "no-cache"}}, std::string(openapi_document()), std::nullopt};
                })});
+  if (context_.pages != nullptr) return;  // "/" is theirs
   router_.add({.method = "GET",
                .pattern = "/",
                .handler = immediate([](const Call&) {

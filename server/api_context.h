@@ -14,6 +14,7 @@
 namespace bailiff::server {
 
 class ImageService;
+class WebPages;
 
 struct ApiContext {
   Jobs& jobs;                           // io thread only
@@ -26,6 +27,7 @@ struct ApiContext {
   std::string_view cgroup_driver = "cgroupfs";                  // that is in use; a literal
   ImageService* images = nullptr;       // null: images cannot be changed
   std::uint64_t queue_bound = 100'000;  // most queued jobs; Jobs::submit enforces it, the API tells it
+  const WebPages* pages = nullptr;      // not empty; nullptr: there are none
 
   /// True where the host was looked at and has not this capability.
   [[nodiscard]] bool lacks(std::string_view capability) const {

@@ -181,6 +181,7 @@ std::vector<Setting> make_settings() {
       text_setting("user", &Config::user, "",
                    "user name or UID:GID that bailiffd becomes; empty: user bailiff, or 65534:65534 without one"),
       text_setting("languages", &Config::languages, "", "directory of language definitions; empty: the one that came with the program"),
+      text_setting("web", &Config::web, "", "directory of the built web pages; empty: those that came with the program; none: no pages"),
       text_setting("launcher", &Config::launcher, "", "path of bailiff-launcher; empty: beside bailiffd"),
       text_setting("log_level", &Config::log_level, "info", "least important lines to log: debug, info, warn or error"),
       boolean_setting("allow_insecure_listen", &Config::allow_insecure_listen, false,
@@ -324,10 +325,21 @@ std::string find_languages() {
   return "";
 }
 
+/// The pages built beside the binary, else those installed with it; "none" where there are none.
+std::string find_web() {
+  std::error_code ignored;
+  const auto folder = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
+  for (const auto& candidate : {folder / "web", folder / "../share/bailiff/web"})
+    if (std::filesystem::is_regular_file(candidate / "index.html", ignored))
+      return std::filesystem::weakly_canonical(candidate, ignored).string();
+  return "none";
+}
+
 /// Checks what no single setting can, and fills in what depends on the machine.
 core::Status complete(Config& config) {
   if (config.slots == 0) config.slots = usable_cpus();
   if (config.languages.empty()) config.languages = find_languages();
+  if (config.web.empty()) config.web = find_web();
   if (config.data.empty()) return invalid("data: expected the path of a directory");
   if (auto level = log_level_from_name(config.log_level); !level) return invalid("log_level: " + level.error().what);
   if (config.slot_cpus.size() > config.slots)

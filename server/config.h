@@ -17,7 +17,7 @@
 namespace bailiff::server {
 
 struct Config {
-  std::string listen, data, user, languages, launcher, cgroup_parent, log_level;
+  std::string listen, data, user, languages, web, launcher, cgroup_parent, log_level;
   sandbox::CgroupDriver cgroup_driver = sandbox::CgroupDriver::automatic;
   std::uint64_t slots = 0;            // never 0 after load_config
   std::vector<std::string> slot_cpus;

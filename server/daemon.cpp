@@ -24,6 +24,7 @@
 #include "server/privileges.h"
 #include "server/runner.h"
 #include "server/slot_pool.h"
+#include "server/web_pages.h"
 
 namespace bailiff::server {
 
@@ -75,6 +76,7 @@ struct Prepared {
   core::Fd languages;  // the directory; its parents may be closed to us by now
   images::ImportWorker importer;
   std::vector<sandbox::Capability> capabilities;
+  WebPages pages;
 };
 
 /// A default that no step could run under.
@@ -100,6 +102,8 @@ core::Result<Prepared> prepare_as_root(const Config& config) {
   if (!importer) return std::unexpected(importer.error());
   auto capabilities = sandbox::probe_host();
   if (auto done = check_io_defaults(config, capabilities); !done) return std::unexpected(done.error());
+  auto pages = config.web == "none" ? WebPages() : WebPages::load(config.web);
+  if (!pages) return std::unexpected(pages.error());
   auto launcher = start_launcher(config);
   if (!launcher) return std::unexpected(launcher.error());
   log_info("cgroup driver", {{"driver", sandbox::name(launcher->cgroup_driver())}, {"why", launcher->cgroup_driver_reason()}});
@@ -107,7 +111,7 @@ core::Result<Prepared> prepare_as_root(const Config& config) {
   if (auto done = drop_privileges(*identity); !done) return std::unexpected(done.error());
   std::signal(SIGPIPE, SIG_IGN);
   log_info("privileges given up", {{"uid", identity->uid}, {"gid", identity->gid}, {"launcher_pid", launcher->pid()}});
-  return Prepared{std::move(*launcher), std::move(languages), std::move(*importer), std::move(capabilities)};
+  return Prepared{std::move(*launcher), std::move(languages), std::move(*importer), std::move(capabilities), std::move(*pages)};
 }
 
 HttpBounds http_bounds(const Config& config) {
@@ -129,8 +133,9 @@ class Daemon {
  public:
   Daemon(const Config& config, Prepared prepared)
       : config_(config), launcher_(std::move(prepared.launcher)), languages_(std::move(prepared.languages)),
-        importer_(std::move(prepared.importer)), capabilities_(std::move(prepared.capabilities)), slot_source_(launcher_),
-        threads_(kDocumentThreads), pool_(io_, slot_source_, static_cast<unsigned>(config.slots)), signals_(io_, SIGTERM, SIGINT) {}
+        importer_(std::move(prepared.importer)), capabilities_(std::move(prepared.capabilities)), pages_(std::move(prepared.pages)),
+        slot_source_(launcher_), threads_(kDocumentThreads), pool_(io_, slot_source_, static_cast<unsigned>(config.slots)),
+        signals_(io_, SIGTERM, SIGINT) {}
 
   core::Status start();
   int run();
@@ -149,6 +154,7 @@ class Daemon {
   core::Fd languages_;
   images::ImportWorker importer_;
   std::vector<sandbox::Capability> capabilities_;
+  WebPages pages_;
   LauncherSlots slot_source_;
   std::unique_ptr<storage::Store> store_;
   std::optional<images::Catalogue> catalogue_;
@@ -197,11 +203,17 @@ core::Status Daemon::find_languages() {
 core::Status Daemon::listen() {
   const auto endpoint = parse_endpoint(config_.listen);
   if (!endpoint) return std::unexpected(endpoint.error());
-  const ApiContext context{*jobs_,          *store_,
-                           *catalogue_,     config_.limits,
-                           config_.compile, config_.ceiling,
-                           capabilities_,   sandbox::name(launcher_.cgroup_driver()),
-                           &*images_,       config_.max_queued_jobs};
+  const ApiContext context{*jobs_,
+                           *store_,
+                           *catalogue_,
+                           config_.limits,
+                           config_.compile,
+                           config_.ceiling,
+                           capabilities_,
+                           sandbox::name(launcher_.cgroup_driver()),
+                           &*images_,
+                           config_.max_queued_jobs,
+                           pages_.empty() ? nullptr : &pages_};
   http_.emplace(io_, context, http_bounds(config_));
   const auto port = http_->listen(endpoint->address, endpoint->port);
   if (!port) return std::unexpected(port.error());

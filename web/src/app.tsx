@@ -70,7 +70,7 @@ function PageOf({ route }: { route: Route }): JSX.Element {
       return <SystemPage />;
     default:
       return (
-        <Empty title="Nothing is at this address">
+        <Empty page title="Nothing is at this address">
           <a class="button" href="/">Go to the playground</a>
         </Empty>
       );

@@ -31,7 +31,7 @@ describe('colours', () => {
   it('knows the 256 colours and true colour, within bounds', () => {
     const screen = new Screen();
     screen.push('\x1b[38;5;196ma\x1b[38;5;9mb\x1b[38;2;999;0;5mc\x1b[38;5;255md');
-    expect(screen.lines[0]?.spans.map((span) => span.style.fg)).toEqual(['rgb(255, 0, 0)', 9, 'rgb(255, 0, 5)', 'rgb(238, 238, 238)']);
+    expect(screen.lines[0]?.spans.map((span) => span.style.fg)).toEqual([[255, 0, 0], 9, [255, 0, 5], [238, 238, 238]]);
   });
   it('survives sequences without sense', () => {
     expect(shown('\x1b[38m\x1b[38;5m\x1b[;;;m\x1b[99999999999999999999mx\x1b[?25l\x1b[<1;2Hy')).toEqual(['xy']);

@@ -3,6 +3,7 @@ import type { JSX } from 'preact';
 import { memo } from 'preact/compat';
 import { useEffect, useLayoutEffect, useReducer, useRef, useState } from 'preact/hooks';
 import { count } from '../format';
+import { css, legible, textOn } from './colour';
 import { type Line, Screen, type Span, type Style } from './screen';
 
 const CHUNK_LINES = 100; // drawn together, and not again while they stay the same
@@ -50,15 +51,15 @@ export class LogSource {
 function classesOf(style: Style): string {
   const classes: string[] = [];
   const { bold, dim, italic, underline, strike, inverse, fg, bg } = style;
+  const coloured = inverse === true || bg !== undefined;
   if (bold) classes.push('s-bold');
-  if (dim) classes.push('s-dim');
+  if (dim && fg === undefined && !coloured) classes.push('s-dim');
   if (italic) classes.push('s-italic');
   if (underline) classes.push('s-underline');
   if (strike) classes.push('s-strike');
   if (inverse) classes.push('s-inverse');
-  else if (bg !== undefined && fg === undefined) classes.push('on-colour');
-  if (!inverse && typeof fg === 'number') classes.push(`f${fg}`);
-  if (!inverse && typeof bg === 'number') classes.push(`b${bg}`);
+  else if (typeof bg === 'number') classes.push('on-colour', `b${bg}`); // its colour of text may not be legible on it: ours is
+  if (!coloured && typeof fg === 'number') classes.push(`f${fg}`);
   return classes.join(' ');
 }
 
@@ -66,8 +67,11 @@ function SpanOf({ span }: { span: Span }): JSX.Element {
   const { style, text } = span;
   const name = classesOf(style);
   const colours: JSX.CSSProperties = {};
-  if (typeof style.fg === 'string' && !style.inverse) colours.color = style.fg;
-  if (typeof style.bg === 'string' && !style.inverse) colours.backgroundColor = style.bg;
+  if (style.inverse !== true && style.bg === undefined && typeof style.fg === 'object') colours.color = legible(style.fg);
+  if (style.inverse !== true && typeof style.bg === 'object') {
+    colours.backgroundColor = css(style.bg);
+    colours.color = textOn(style.bg);
+  }
   if (name === '' && Object.keys(colours).length === 0) return <>{text}</>;
   return <span class={name} style={colours}>{text}</span>;
 }
@@ -129,7 +133,7 @@ export function Log({ name, source, live = false, truncated = false, onDownload 
   const { screen } = source;
   const hidden = screen.dropped + Math.max(0, screen.lines.length - SHOWN_LINES);
   return (
-    <section class={`log${wrap ? ' wrap' : ''}`} aria-label={name} data-log={name} data-bytes={source.bytes}>
+    <div class={`log${wrap ? ' wrap' : ''}`} data-log={name} data-bytes={source.bytes}>
       <div class="log-head">
         <span>{name}{source.bytes > 0 && ` · ${source.bytes.toLocaleString('en')} bytes`}{truncated && ' · cut off at the output limit'}</span>
         <span class="row">
@@ -137,11 +141,11 @@ export function Log({ name, source, live = false, truncated = false, onDownload 
           {onDownload !== undefined && <button type="button" class="plain" onClick={onDownload}>Download</button>}
         </span>
       </div>
-      <div class="lines" ref={box} onScroll={onScroll} tabIndex={0} role="region" aria-label={`${name}: text`}>
+      <div class="lines" ref={box} onScroll={onScroll} tabIndex={0} role="group" aria-label={name}>
         {source.bytes === 0 && <span class="no-output">{live ? 'Nothing yet' : 'Nothing was printed'}</span>}
         {hidden > 0 && <div class="cut">{count(hidden, 'earlier line')} not shown{onDownload !== undefined && '; download it to see all'}</div>}
         {chunksOf(screen).map((chunk) => <Chunk key={chunk.key} lines={chunk.lines} stamp={chunk.stamp} />)}
       </div>
-    </section>
+    </div>
   );
 }

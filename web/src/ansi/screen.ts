@@ -7,8 +7,10 @@ export const MAX_LINE_LENGTH = 4_096;
 const MAX_SEQUENCE_LENGTH = 4_096; // of a control sequence or string that does not end; then it is text again
 const TAB = 8;
 
-/** 0-15: the palette. A string: rgb(…). */
-export type Colour = number | string;
+/** Red, green, blue: 0-255. */
+export type Rgb = readonly [number, number, number];
+/** 0-15: the palette. */
+export type Colour = number | Rgb;
 
 export interface Style {
   fg?: Colour;
@@ -53,11 +55,11 @@ function paletteColour(index: number): Colour {
   if (index < 16) return index;
   if (index >= 232) {
     const grey = (index - 232) * 10 + 8;
-    return `rgb(${grey}, ${grey}, ${grey})`;
+    return [grey, grey, grey];
   }
   const part = (value: number): number => (value === 0 ? 0 : value * 40 + 55);
   const cube = index - 16;
-  return `rgb(${part(Math.floor(cube / 36))}, ${part(Math.floor(cube / 6) % 6)}, ${part(cube % 6)})`;
+  return [part(Math.floor(cube / 36)), part(Math.floor(cube / 6) % 6), part(cube % 6)];
 }
 
 /** 38;5;n and 38;2;r;g;b, with what of the numbers they used. */
@@ -65,8 +67,7 @@ function extendedColour(numbers: number[], at: number): { colour?: Colour; used:
   const byte = (value: number | undefined): number => Math.min(255, Math.max(0, value ?? 0));
   if (numbers[at + 1] === 5) return { colour: paletteColour(byte(numbers[at + 2])), used: 2 };
   if (numbers[at + 1] === 2) {
-    const [red, green, blue] = [byte(numbers[at + 2]), byte(numbers[at + 3]), byte(numbers[at + 4])];
-    return { colour: `rgb(${red}, ${green}, ${blue})`, used: 4 };
+    return { colour: [byte(numbers[at + 2]), byte(numbers[at + 3]), byte(numbers[at + 4])], used: 4 };
   }
   return { used: 0 };
 }

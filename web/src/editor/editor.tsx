@@ -67,7 +67,7 @@ export function Editor(props: EditorProps): JSX.Element {
           lineNumbers(), highlightActiveLineGutter(), highlightSpecialChars(), history(), drawSelection(), indentOnInput(), bracketMatching(),
           closeBrackets(), highlightActiveLine(), highlightSelectionMatches(), indentUnit.of('    '), EditorState.tabSize.of(4),
           syntaxHighlighting(colours), theme, syntax.current.of([]),
-          EditorView.contentAttributes.of({ 'aria-label': latest.current.name, spellcheck: 'false', autocapitalize: 'off' }),
+          EditorView.contentAttributes.of({ 'aria-label': latest.current.name, tabindex: '0', spellcheck: 'false', autocapitalize: 'off' }),
           EditorView.updateListener.of((update) => {
             if (update.docChanged) latest.current.onChange(update.state.doc.toString());
           }),

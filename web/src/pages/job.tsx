@@ -31,7 +31,7 @@ export function JobPage({ id }: { id: string }): JSX.Element {
   const { job, error } = run;
   if (error instanceof ApiError && error.status === 404)
     return (
-      <Empty title="There is no such job">
+      <Empty page title="There is no such job">
         <p class="muted">It was never here, or it was forgotten since.</p>
         <a class="button" href="/jobs">All jobs</a>
       </Empty>
@@ -101,7 +101,7 @@ function Actions({ job, request }: { job: Job; request: JobRequest | undefined }
       {job.state !== 'finished' && <button type="button" class="danger" onClick={() => guard(act(job.id, 'cancel'))}>Cancel</button>}
       {request !== undefined && <button type="button" onClick={rerun}>Run again</button>}
       {request?.language !== undefined && request.tests === undefined && <a class="button" href={`/?from=${encodeURIComponent(job.id)}`}>Open in the playground</a>}
-      <Share id={job.id} />
+      <Share id={job.id} here />
       {error !== undefined && <Failure error={error} />}
     </div>
   );
@@ -200,7 +200,7 @@ function Tests({ run, job, request }: { run: Run; job: Job; request: JobRequest 
       <div class="head"><h2>Tests</h2><span class="muted small">{accepted} of {request?.tests?.length ?? job.tests.length} accepted</span></div>
       <div class="flush">
         <table class="stacking">
-          <thead><tr><th>Test</th><th>Verdict</th><th class="number">CPU</th><th class="number">Wall</th><th class="number">Memory</th><th class="number">Points</th><th /></tr></thead>
+          <thead><tr><th>Test</th><th>Verdict</th><th class="number">CPU</th><th class="number">Wall</th><th class="number">Memory</th><th class="number">Points</th><th><span class="unseen">Details</span></th></tr></thead>
           <tbody>
             {job.tests.map((test, index) => [
               <tr key={index}>

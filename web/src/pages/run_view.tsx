@@ -98,7 +98,7 @@ function later(a: LogName, b: LogName): number {
   return Number(bi) - Number(ai) || (as === bs ? 0 : as === 'stdout' ? -1 : 1);
 }
 
-export function Share({ id }: { id: string }): JSX.Element {
+export function Share({ id, here = false }: { id: string; here?: boolean }): JSX.Element {
   const [copied, setCopied] = useState(false);
   const path = `/jobs/${id}`;
   const copy = (): void => {
@@ -109,7 +109,7 @@ export function Share({ id }: { id: string }): JSX.Element {
   };
   return (
     <span class="row">
-      <a href={path}>Job page</a>
+      {!here && <a href={path}>Job page</a>}
       {navigator.clipboard !== undefined && <button type="button" class="plain" onClick={copy}>{copied ? 'Copied' : 'Copy link'}</button>}
     </span>
   );

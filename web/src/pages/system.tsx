@@ -1,7 +1,7 @@
 // The server: slots and what they run, the queue over time, languages and images, what the host can do, keys.
 import { lazy, Suspense } from 'preact/compat';
 import type { JSX } from 'preact';
-import { useRef, useState } from 'preact/hooks';
+import { useReducer, useState } from 'preact/hooks';
 import type { ApiKey, Image, Language, Page, System } from '../api/types';
 import { bytes, count, duration, shortId } from '../format';
 import { usePoll } from '../ui/poll';
@@ -27,10 +27,10 @@ function remember(system: System): void {
 }
 
 export function SystemPage(): JSX.Element {
-  const seen = useRef<System>();
+  const [, drawAgain] = useReducer<number, void>((n) => n + 1, 0);
   const { value: system, error, refresh } = usePoll<System>('/v1/system', REFRESH_MS, (value) => {
-    seen.current = value;
     remember(value);
+    drawAgain(); // an answer that is the same as the last is still a moment of the plot
   });
   if (system === undefined) return error === undefined ? <div class="card"><Loading what="the system" /></div> : <Failure error={error} retry={refresh} />;
   return (
@@ -184,7 +184,7 @@ function Capabilities({ system }: { system: System }): JSX.Element {
         <table class="stacking capabilities">
           <thead><tr><th>Capability</th><th>State</th><th>Detail</th></tr></thead>
           <tbody>
-            {system.capabilities.map((one) => (
+            {[...system.capabilities].sort((a, b) => Number(a.present) - Number(b.present)).map((one) => (
               <tr key={one.name}>
                 <td data-name="Capability" class="mono">{one.name}</td>
                 <td data-name="State"><span class={`badge ${one.present ? 'good' : 'limit'}`}>{one.present ? 'there' : 'missing'}</span></td>

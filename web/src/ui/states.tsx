@@ -14,11 +14,12 @@ export function Loading({ what }: { what: string }): JSX.Element {
   );
 }
 
-export function Empty({ title, children }: { title: string; children?: ComponentChildren }): JSX.Element {
+/** `page`: there is nothing else on the page. */
+export function Empty({ title, page = false, children }: { title: string; page?: boolean; children?: ComponentChildren }): JSX.Element {
   return (
     <div class="empty">
       <span class="mark"><Icon name="inbox" size={56} /></span>
-      <h2>{title}</h2>
+      {page ? <h1>{title}</h1> : <h2>{title}</h2>}
       {children}
     </div>
   );
