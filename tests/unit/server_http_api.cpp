@@ -316,6 +316,21 @@ TEST_F(HttpApi, About) {
   EXPECT_EQ(ask("GET", "/openapi.json").body, openapi_document());
 }
 
+TEST_F(HttpApi, RequestOfAJob) {
+  const auto id = create(R"(, "stdin": "1 2\n", "limits": {"cpu_time_ms": 500}, "labels": {"user": "42"})");
+  const auto answer = ask("GET", "/v1/jobs/" + id + "/request");
+  EXPECT_EQ(answer.status, 200);
+  const auto request = answer.json();
+  EXPECT_EQ(request["language"], "cpp");
+  EXPECT_EQ(request["source"], "int main(){}");
+  EXPECT_EQ(request["stdin"], "1 2\n");
+  EXPECT_EQ(request["limits"], nlohmann::json::parse(R"({"cpu_time_ms": 500})"));
+  EXPECT_EQ(request["labels"]["user"], "42");
+  EXPECT_EQ(post(answer.body).status, 202) << "it can be sent again as it is";
+  EXPECT_EQ(ask("GET", "/v1/jobs/" + std::string(26, '0') + "/request").status, 404);
+  EXPECT_EQ(ask("GET", "/v1/jobs/x/request").status, 404);
+}
+
 TEST_F(HttpApi, StorageFaultsAreNotShown) {
   const auto id = create();
   store.fail_with(core::Error{core::ErrorKind::internal, "SELECT secret FROM /var/lib/x", 5});
