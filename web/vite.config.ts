@@ -7,7 +7,7 @@ export default defineConfig({
   plugins: [compressed()],
   build: {
     target: 'es2022',
-    outDir: process.env['BAILIFF_WEB_OUT'] ?? 'dist',
+    outDir: process.env['WEB_OUT'] ?? 'dist',
     emptyOutDir: true,
     assetsInlineLimit: 0, // a data: URL would need a wider Content-Security-Policy
     modulePreload: { polyfill: false },

@@ -1,11 +1,12 @@
-// Every page in both themes, on a desk and on a phone: axe finds nothing serious, and nothing is wider than the window.
-// BAILIFF_SHOTS=DIRECTORY keeps a picture of each.
+// Every page, light on a desk and dark on a phone: axe finds nothing serious, and nothing is wider than the window.
+// BROWSER_SHOTS=DIRECTORY looks at both themes in both sizes, and keeps a picture of each.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { test } from 'node:test';
-import { AXE } from './fixture.mjs';
+import { AXE, test } from './fixture.mjs';
 
 const SIZES = { desk: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } };
+const shots = process.env.BROWSER_SHOTS;
+const LOOKS = shots ? ['light', 'dark'].flatMap((theme) => Object.keys(SIZES).map((size) => [theme, size])) : [['light', 'desk'], ['dark', 'phone']];
 const COLOURS = String.raw`import time
 for i in range(16): print("\x1b[%dmcolour %d\x1b[0m \x1b[%dmon it\x1b[0m" % (i + 30 if i < 8 else i + 82, i, i + 40 if i < 8 else i + 92))
 print("\x1b[38;2;250;220;20mtrue colour\x1b[0m \x1b[48;2;250;220;20mon it\x1b[0m \x1b[2mdim\x1b[0m \x1b[7minverse\x1b[0m", flush=True)
@@ -30,23 +31,22 @@ export function accessible(the) {
     const running = await server.create({ language: 'python', source: `${COLOURS}time.sleep(300)`, limits: { wall_time_ms: 400000 } });
     places['job-running'] = `/jobs/${running}`;
     const found = [];
-    for (const theme of ['light', 'dark'])
-      for (const [size, viewport] of Object.entries(SIZES)) {
-        await page.setViewportSize(viewport);
-        await page.emulateMedia({ colorScheme: theme });
-        for (const [name, path] of Object.entries(places)) {
-          await page.goto(server.url + path);
-          await settle(page, name);
-          const label = `${name} ${theme} ${size}`;
-          found.push(...(await look(page, label)));
-          if (process.env.BAILIFF_SHOTS) await page.screenshot({ path: join(process.env.BAILIFF_SHOTS, `${name}-${theme}-${size}.png`), fullPage: true });
-        }
+    for (const [theme, size] of LOOKS) {
+      await page.setViewportSize(SIZES[size]);
+      await page.emulateMedia({ colorScheme: theme });
+      for (const [name, path] of Object.entries(places)) {
+        await page.goto(server.url + path);
+        await settle(page, name);
+        const label = `${name}-${theme}-${size}`;
+        found.push(...(await look(page, label)));
+        if (shots) await page.screenshot({ path: join(shots, `${label}.png`), fullPage: true });
       }
+    }
     await server.call(`/v1/jobs/${running}:cancel`, {});
     await page.setViewportSize(SIZES.desk);
     await page.emulateMedia({ colorScheme: 'light' });
     assert.deepEqual(found, []);
-  });
+  }, 300_000);
 }
 
 /** Until the page shows what it is about. */

@@ -1,6 +1,6 @@
 // What a program prints is shown and does nothing: no markup, no script, no title, no link, no flood that stops the page.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { test } from './fixture.mjs';
 
 const PROGRAM = String.raw`import sys
 print("<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"><svg onload=alert(1)>")
@@ -9,7 +9,9 @@ print("\x1b]0;owned\x07\x1b]8;;javascript:alert(1)\x07text of a link\x1b]8;;\x07
 print("\x1b[2J\x1b[H\x1b[999;999H\x1b[?1049hafter clearing")
 print("user \u202etxt.exe \u2066 \x00 \x07 \x1b[8mconcealed\x1b[0m")
 print("\x1b[38;2;251;252;254mwhite on white\x1b[0m")
+sys.stdout.flush()
 sys.stdout.buffer.write(b"\xff\xfe broken \xc3( bytes\n")
+sys.stdout.buffer.flush()
 sys.stderr.write("\x1b[31mred</b>\x1b[0m\n")
 print("x" * 3000000)
 for i in range(60000): print("\x1b[3%dmline %d\x1b[0m" % (i % 8, i))
@@ -27,9 +29,7 @@ export function hostileOutput(the) {
         log = page.locator('[data-log="stdout"]');
       } else {
         await page.goto(`${server.url}/`);
-        await page.locator('.cm-content').click();
-        await page.keyboard.press('Control+A');
-        await page.keyboard.insertText(PROGRAM);
+        await browser.write(PROGRAM);
         await page.getByRole('button', { name: 'Run', exact: true }).click();
         log = page.locator('[data-log="Output"]');
       }

@@ -1,7 +1,6 @@
 // The list, a job's page and what can be done there, the system page, and a server that goes away.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
-import { Server } from './fixture.mjs';
+import { Server, test } from './fixture.mjs';
 
 const TICKING = 'import time\nfor i in range(600):\n  print("tick", i, flush=True)\n  time.sleep(0.1)\n';
 

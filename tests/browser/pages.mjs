@@ -1,5 +1,5 @@
 // The order is that of a visitor: an empty server, the first run, jobs of every kind, hostile ones, a server that goes away.
-import { after, before, describe } from 'node:test';
+import { after } from 'node:test';
 import { accessible } from './access.mjs';
 import { Browser, cleanUp, Server } from './fixture.mjs';
 import { hostileOutput } from './hostile.mjs';
@@ -7,20 +7,16 @@ import { aJob, offline } from './job.mjs';
 import { playground } from './playground.mjs';
 import { serving } from './serving.mjs';
 
-describe('web pages', () => {
-  const the = { server: undefined, browser: undefined };
-  before(async () => {
-    [the.server, the.browser] = await Promise.all([Server.start(), Browser.start()]);
-  });
-  after(async () => {
-    await the.browser?.stop();
-    await the.server?.stop();
-    cleanUp();
-  });
-  serving(the);
-  playground(the);
-  aJob(the);
-  hostileOutput(the);
-  accessible(the);
-  offline(the);
+const [server, browser] = await Promise.all([Server.start(), Browser.start()]);
+const the = { server, browser };
+after(async () => {
+  await the.browser.stop();
+  await the.server.stop();
+  cleanUp();
 });
+serving(the);
+playground(the);
+aJob(the);
+hostileOutput(the);
+accessible(the);
+offline(the);

@@ -1,16 +1,10 @@
 // Edit, run, live output, verdict, job page; and all of it with the keyboard alone.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
-
-async function write(page, source) {
-  await page.locator('.cm-content').click();
-  await page.keyboard.press('Control+A');
-  await page.keyboard.insertText(source);
-}
+import { test } from './fixture.mjs';
 
 export function playground(the) {
   test('the first visit finds an empty server, and one click runs something', async () => {
-    const { server, browser: { page }, browser } = the;
+    const { server, browser, browser: { page } } = the;
     await page.goto(`${server.url}/jobs`);
     await page.getByText('Nothing has run here yet').waitFor();
     await page.getByRole('button', { name: 'Run an example' }).click();
@@ -21,10 +15,10 @@ export function playground(the) {
   });
 
   test('edit, run, live output, verdict, job page', async () => {
-    const { server, browser: { page }, browser } = the;
+    const { server, browser, browser: { page } } = the;
     await page.goto(`${server.url}/`);
     await page.getByLabel('Language').selectOption('python');
-    await write(page, 'import time\nname = input()\nprint("begun", name, flush=True)\ntime.sleep(3)\nprint("\\x1b[32mgreen\\x1b[0m end")\n');
+    await browser.write('import time\nname = input()\nprint("begun", name, flush=True)\ntime.sleep(3)\nprint("\\x1b[32mgreen\\x1b[0m end")\n');
     await page.getByLabel('Standard input').fill('Ada\n');
     await page.getByRole('button', { name: 'Run', exact: true }).click();
     const output = page.locator('[data-log="Output"]');
@@ -47,14 +41,14 @@ export function playground(the) {
   });
 
   test('what was written is there again after a reload', async () => {
-    const { server, browser: { page } } = the;
+    const { server, browser, browser: { page } } = the;
     await page.goto(`${server.url}/`);
     await page.locator('.cm-content').getByText('begun').waitFor();
     assert.equal(await page.getByLabel('Standard input').inputValue(), 'Ada\n');
   });
 
   test('with the keyboard alone', async () => {
-    const { server, browser: { page } } = the;
+    const { server, browser, browser: { page } } = the;
     await page.goto(`${server.url}/`);
     await page.locator('.cm-content').waitFor();
     await page.keyboard.press('Tab');
@@ -67,7 +61,7 @@ export function playground(the) {
     for (let i = 0; i < 20 && !(await focused()).includes('cm-content'); ++i) await page.keyboard.press('Tab');
     assert.ok((await focused()).includes('cm-content'), 'the editor is reached with Tab');
     await page.keyboard.press('Control+A');
-    await page.keyboard.insertText('print("keys only")\n');
+    await page.keyboard.type('print("keys only")\n');
     await page.keyboard.press('Tab');
     assert.ok((await focused()).includes('cm-content'), 'Tab indents');
     await page.keyboard.press('Shift+Tab');
@@ -80,10 +74,10 @@ export function playground(the) {
   });
 
   test('a limit that is exceeded is told in words, with the figure', async () => {
-    const { server, browser: { page } } = the;
+    const { server, browser, browser: { page } } = the;
     await page.goto(`${server.url}/`);
     await page.locator('.cm-content').waitFor();
-    await write(page, 'while True: pass\n');
+    await browser.write('while True: pass\n');
     await page.getByText('Arguments, limits, terminal').click();
     await page.getByLabel('CPU time, s').fill('0.3');
     await page.getByRole('button', { name: 'Run', exact: true }).click();
@@ -94,10 +88,10 @@ export function playground(the) {
   });
 
   test('a program can be stopped', async () => {
-    const { server, browser: { page } } = the;
+    const { server, browser, browser: { page } } = the;
     await page.goto(`${server.url}/`);
     await page.locator('.cm-content').waitFor();
-    await write(page, 'import time\nprint("waiting", flush=True)\ntime.sleep(60)\n');
+    await browser.write('import time\nprint("waiting", flush=True)\ntime.sleep(60)\n');
     await page.getByRole('button', { name: 'Run', exact: true }).click();
     await page.locator('[data-log="Output"]').getByText('waiting').waitFor();
     await page.getByRole('button', { name: 'Stop' }).click();
@@ -105,11 +99,11 @@ export function playground(the) {
   });
 
   test('what does not compile shows what the compiler said', async () => {
-    const { server, browser: { page } } = the;
+    const { server, browser, browser: { page } } = the;
     await page.goto(`${server.url}/`);
     await page.locator('.cm-content').waitFor();
     await page.getByLabel('Language').selectOption('c');
-    await write(page, 'int main(void) { retrun 0; }\n');
+    await browser.write('int main(void) { retrun 0; }\n');
     await page.getByRole('button', { name: 'Run', exact: true }).click();
     await page.locator('[data-verdict="compile_error"]').waitFor();
     await page.locator('[data-log="Errors of compile"]').getByText('retrun').first().waitFor();
@@ -117,7 +111,7 @@ export function playground(the) {
   });
 
   test('a refused request names every fault', async () => {
-    const { server, browser: { page } } = the;
+    const { server, browser, browser: { page } } = the;
     await page.goto(`${server.url}/`);
     await page.locator('.cm-content').waitFor();
     await page.getByText('Arguments, limits, terminal').click();

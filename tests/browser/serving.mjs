@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import http from 'node:http';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { test } from './fixture.mjs';
 
 const MAX_BUNDLE_BYTES = 400_000;
 
@@ -27,7 +27,7 @@ function builtFiles(directory) {
 }
 
 export function serving(the) {
-  const built = process.env.BAILIFF_WEB;
+  const built = process.env.BUILT_WEB;
 
   test('the document is the same for every page, with a strict policy', async () => {
     const documents = await Promise.all(['/', '/jobs', '/jobs/01abcdef', '/system'].map((path) => rawGet(the.server.url, path)));

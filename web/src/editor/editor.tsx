@@ -37,7 +37,10 @@ const colours = HighlightStyle.define([
 
 export interface EditorProps {
   language: string;
+  /** What it begins with, and again whenever `revision` changes. In between the editor alone knows: what is typed is told by onChange, and
+   *  never written back, for by then more may have been typed. */
   value: string;
+  revision: string;
   name: string;
   onChange(value: string): void;
   onRun(): void;
@@ -80,9 +83,10 @@ export function Editor(props: EditorProps): JSX.Element {
 
   useEffect(() => {
     const editor = view.current;
-    if (editor === undefined || editor.state.doc.toString() === props.value) return;
-    editor.dispatch({ changes: { from: 0, to: editor.state.doc.length, insert: props.value } });
-  }, [props.value]);
+    const { value } = latest.current;
+    if (editor === undefined || editor.state.doc.toString() === value) return;
+    editor.dispatch({ changes: { from: 0, to: editor.state.doc.length, insert: value } });
+  }, [props.revision]);
 
   useEffect(() => {
     let current = true;

@@ -27,12 +27,14 @@ function draftOf(request: JobRequest, languages: Language[]): Partial<Draft> {
 export function Playground({ from }: { from?: string | undefined }): JSX.Element {
   const { languages, system, error, retry } = useCatalogue();
   const [draft, setDraft] = useState<Partial<Draft>>(loadDraft);
+  const [loaded, setLoaded] = useState(0);
   const [fromError, setFromError] = useState<unknown>();
   useEffect(() => {
     if (from === undefined || languages === undefined) return;
     json<JobRequest>(`/v1/jobs/${encodeURIComponent(from)}/request`).then((request) => {
       const other = draftOf(request, languages);
       setDraft((own) => ({ ...own, ...other, sources: { ...own.sources, ...other.sources } }));
+      setLoaded((n) => n + 1);
     }, setFromError);
   }, [from, languages]);
   if (error !== undefined && languages === undefined) return <Failure error={error} retry={retry} />;
@@ -48,12 +50,14 @@ export function Playground({ from }: { from?: string | undefined }): JSX.Element
     <>
       <h1 class="unseen">Playground</h1>
       {fromError !== undefined && <Failure error={fromError} />}
-      <Bench languages={languages} draft={draft} setDraft={setDraft} defaults={system?.limits.default} ceiling={system?.limits.ceiling} />
+      <Bench loaded={loaded} languages={languages} draft={draft} setDraft={setDraft} defaults={system?.limits.default} ceiling={system?.limits.ceiling} />
     </>
   );
 }
 
 interface BenchProps {
+  /** How often a program was put here from elsewhere. */
+  loaded: number;
   languages: Language[];
   draft: Partial<Draft>;
   setDraft(change: (draft: Partial<Draft>) => Partial<Draft>): void;
@@ -61,7 +65,7 @@ interface BenchProps {
   ceiling: Record<string, number> | undefined;
 }
 
-function Bench({ languages, draft, setDraft, defaults, ceiling }: BenchProps): JSX.Element {
+function Bench({ loaded, languages, draft, setDraft, defaults, ceiling }: BenchProps): JSX.Element {
   const fallback = languages.find((one) => one.name === FIRST_LANGUAGE) ?? (languages[0] as Language);
   const language = languages.find((one) => one.name === draft.language) ?? fallback;
   const source = draft.sources?.[language.name] ?? sampleOf(language);
@@ -70,6 +74,7 @@ function Bench({ languages, draft, setDraft, defaults, ceiling }: BenchProps): J
   const limits = draft.limits ?? {};
   const [id, setId] = useState<string>();
   const [interactive, setInteractive] = useState(false);
+  const [resets, setResets] = useState(0);
   const [starting, setStarting] = useState(false);
   const [error, setError] = useState<unknown>();
   const run = useRun(id);
@@ -90,6 +95,11 @@ function Bench({ languages, draft, setDraft, defaults, ceiling }: BenchProps): J
     setId(undefined);
     createJob(request).then((job) => setId(job.id), setError).finally(() => setStarting(false));
   };
+  const edit = (value: string): void => setDraft((own) => ({ ...own, sources: { ...own.sources, [language.name]: value } }));
+  const startOver = (): void => {
+    change({ sources: { ...draft.sources, [language.name]: sampleOf(language) } });
+    setResets((n) => n + 1);
+  };
   const change = (part: Partial<Draft>): void => setDraft((own) => ({ ...own, ...part }));
 
   return (
@@ -104,7 +114,7 @@ function Bench({ languages, draft, setDraft, defaults, ceiling }: BenchProps): J
           </label>
           <span class="hint grow break">{language.version}</span>
           {draft.sources?.[language.name] !== undefined && source !== sampleOf(language) && (
-            <button type="button" class="plain" onClick={() => change({ sources: { ...draft.sources, [language.name]: sampleOf(language) } })}>Start over</button>
+            <button type="button" class="plain" onClick={startOver}>Start over</button>
           )}
           {busy && id !== undefined ? (
             <button type="button" class="danger" onClick={() => void act(id, 'cancel').catch(setError)}><Icon name="stop" /> Stop</button>
@@ -113,7 +123,7 @@ function Bench({ languages, draft, setDraft, defaults, ceiling }: BenchProps): J
           )}
         </div>
         <Suspense fallback={<div class="editor"><Loading what="the editor" /></div>}>
-          <Editor name={`Source, ${language.title}`} language={language.name} value={source} onRun={start} onChange={(value) => change({ sources: { ...draft.sources, [language.name]: value } })} />
+          <Editor name={`Source, ${language.title}`} language={language.name} value={source} revision={`${language.name} ${loaded} ${resets}`} onRun={start} onChange={edit} />
         </Suspense>
         <p class="hint"><kbd>Ctrl</kbd> <kbd>Enter</kbd> runs it. <kbd>Esc</kbd>, then <kbd>Tab</kbd> leaves the editor.</p>
         {!interactive && (

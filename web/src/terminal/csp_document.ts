@@ -23,6 +23,18 @@ function spanElement(): HTMLElement {
   return element;
 }
 
+interface RowFactory {
+  _document: Document;
+}
+
+/** The part of xterm.js that makes the rows takes the page's document, whatever was chosen. Where its inside is another one day, the colours
+ *  that a program mixes itself are lost, and a test of the pages says so. */
+export function useForRows(terminal: object, chosen: Document): void {
+  const inside = terminal as { _core?: { _renderService?: { _renderer?: { value?: { _rowFactory?: RowFactory } } } } };
+  const rows = inside._core?._renderService?._renderer?.value?._rowFactory;
+  if (rows !== undefined) rows._document = chosen;
+}
+
 /** Everything else is the real document's. */
 export function documentWithoutInlineStyle(): Document {
   return new Proxy(document, {

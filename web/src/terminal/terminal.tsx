@@ -6,7 +6,7 @@ import type { JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import type { Ending } from '../api/channel';
 import { signalName } from '../format';
-import { documentWithoutInlineStyle } from './csp_document';
+import { documentWithoutInlineStyle, useForRows } from './csp_document';
 import { Session } from './session';
 
 const THEME = {
@@ -60,8 +60,9 @@ class LineInput {
 export function Terminal({ path, tty, name, onEnd }: TerminalProps): JSX.Element {
   const host = useRef<HTMLDivElement>(null);
   useEffect(() => {
+    const styleless = documentWithoutInlineStyle();
     const terminal = new Xterm({
-      documentOverride: documentWithoutInlineStyle(),
+      documentOverride: styleless,
       theme: THEME, fontSize: 13, convertEol: !tty, scrollback: MAX_SCROLLBACK_LINES, screenReaderMode: true,
       fontFamily: getComputedStyle(document.documentElement).getPropertyValue('--mono'),
       linkHandler: { activate: () => undefined, allowNonHttpProtocols: false },
@@ -69,6 +70,7 @@ export function Terminal({ path, tty, name, onEnd }: TerminalProps): JSX.Element
     const fit = new FitAddon();
     terminal.loadAddon(fit);
     terminal.open(host.current as HTMLDivElement);
+    useForRows(terminal, styleless);
     terminal.textarea?.setAttribute('aria-label', name);
     fit.fit();
     const note = (text: string): void => terminal.write(`\r\n\x1b[2m— ${text.replace(/[^\x20-\x7e]/g, '?')}\x1b[0m\r\n`);
