@@ -34,7 +34,7 @@ export class Server {
     const program = process.env.BAILIFFD;
     const args = [
       '--listen', `127.0.0.1:${port}`, '--data', join(directory, 'data'), '--cgroup-parent', `bailiff-browser-${process.pid}`,
-      '--languages', process.env.LANGUAGES, '--web', process.env.BUILT_WEB, '--slots', '2',
+      '--languages', process.env.LANGUAGES, '--web', process.env.BUILT_WEB, '--slots', '2', '--drain-seconds', '3',
     ];
     server.process = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env.PATH } });
     server.log = '';
