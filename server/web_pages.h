@@ -28,8 +28,8 @@ class WebPages {
 
   /// No pages: "/" is then the API's short word about itself.
   WebPages() = default;
-  /// `directory` must hold index.html, and besides it regular files of known types with plain names, in it or in its "assets". Anything else
-  /// in it is an error, as is more than the bounds above.
+  /// `directory` must hold index.html, and besides it regular files of known types with plain names, in it or in its "assets". What else is
+  /// in it is an error, and so is more than the bounds above.
   static core::Result<WebPages> load(const std::string& directory);
 
   [[nodiscard]] bool empty() const { return files_.empty(); }
