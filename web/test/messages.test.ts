@@ -42,6 +42,8 @@ describe('messages beside a job', () => {
     expect(endingOf({ exit_code: 3 })).toEqual({ exit_code: 3 });
     expect(endingOf({ signal: 9 })).toEqual({ signal: 9 });
     expect(endingOf({ error: 'no' })).toEqual({ error: 'no' });
+    expect(endingOf({ verdict: 'ok', exit_code: 0, signal: null })).toEqual({ exit_code: 0 });
+    expect(endingOf({ verdict: 'time_limit_exceeded', exit_code: null, signal: null })).toEqual({ closed: 'time limit exceeded' });
     expect(endingOf({ exit_code: 'x' })).toBeUndefined();
   });
 });

@@ -42,6 +42,7 @@ export function parseMessage(data: ArrayBuffer): Incoming | undefined {
 export function endingOf(control: Record<string, unknown>): Ending | undefined {
   if (typeof control['exit_code'] === 'number') return { exit_code: control['exit_code'] };
   if (typeof control['signal'] === 'number') return { signal: control['signal'] };
+  if (typeof control['verdict'] === 'string') return { closed: control['verdict'].replaceAll('_', ' ') };
   if (typeof control['error'] === 'string') return { error: control['error'] };
   return undefined;
 }

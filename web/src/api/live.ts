@@ -108,6 +108,10 @@ class EventWatch {
     if (this.#position !== '') headers['Last-Event-ID'] = this.#position;
     const response = await call(`/v1/jobs/${this.#job.id}/events`, { headers, signal: this.signal, deadlineMs: 0 });
     this.watcher.onSource?.('events');
+    if (response.status === 204) {
+      this.#ended = true; // all of it was told on an earlier connection
+      return;
+    }
     const reader = (response.body as ReadableStream<Uint8Array>).getReader();
     const decoder = new TextDecoder();
     const parser = new EventParser();
@@ -127,6 +131,7 @@ class EventWatch {
       this.watcher.onOutput({ part: 'steps', index, stream: event.type, offset, bytes: contentBytes(output.data) });
     } else if (event.type === 'state') {
       const { state, attempt, paused } = data as { state: JobState; attempt: number; paused?: boolean };
+      if (state === 'finished') return; // `done` follows, and then the job is read with its outputs
       const again = attempt !== this.#job.attempt;
       this.#change({ state, attempt, paused: paused ?? false, ...(again ? { steps: [], tests: [] } : {}) });
     } else if (event.type === 'step') {

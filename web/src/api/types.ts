@@ -98,6 +98,7 @@ export interface JobRequest {
   env?: Record<string, string>;
   limits?: Limits;
   interactive?: boolean;
+  terminal?: boolean;
   labels?: Record<string, string>;
   tests?: { name: string; stdin?: Content; expected?: Content; limits?: Limits; points?: number }[];
   [other: string]: unknown;

@@ -14,10 +14,9 @@ import { Empty, Failure, Loading } from '../ui/states';
 import { decisivePart } from '../verdict';
 import { ApiError } from '../api/client';
 import { type Catalogue, useCatalogue } from './catalogue';
-import { NamespacesCard } from './namespaces';
+import { Kernel } from './namespaces';
 import { type LogName, type Run, useRun } from './run';
 import { Share } from './run_view';
-import { UsageCard } from './usage';
 
 const Terminal = lazy(() => import('../terminal/terminal').then((module) => module.Terminal));
 
@@ -70,9 +69,8 @@ function Loaded({ run, job, request, catalogue }: LoadedProps): JSX.Element {
           {job.state === 'queued' && <div class="notice" role="status">It waits for a free slot.</div>}
           <Steps run={run} job={job} limits={limits} />
           {job.tests.length > 0 && <Tests run={run} job={job} request={request} />}
-          <UsageCard job={job} />
           {running && <ShellCard job={job} />}
-          {running && <NamespacesCard id={job.id} />}
+          <Kernel job={job} />
         </div>
         <aside class="stack" aria-label="About this job">
           <Facts job={job} version={language?.version ?? null} />
@@ -305,7 +303,7 @@ function ShellCard({ job }: { job: Job }): JSX.Element {
         <p class="hint">It runs in the program’s sandbox, with its user and its limits: what it uses counts as the program’s.</p>
         {session > 0 && (
           <Suspense fallback={<Loading what="the terminal" />}>
-            <Terminal key={session} name="Shell" tty path={path} />
+            <Terminal key={session} name="Shell" path={path} />
           </Suspense>
         )}
       </div>

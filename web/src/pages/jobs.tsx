@@ -167,8 +167,8 @@ function JobTable({ jobs }: { jobs: Job[] }): JSX.Element {
               <tr key={job.id}>
                 <td data-name="State"><StateBadge job={job} /></td>
                 <td data-name="Job"><a class="mono" href={`/jobs/${job.id}`} title={job.id}>{shortId(job.id)}</a></td>
-                <td data-name="Program" class="break">{job.language ?? job.image}{job.tests.length > 0 && <span class="muted small"> · {job.tests.filter((test) => test.verdict === 'accepted').length} of {job.tests.length} tests</span>}</td>
-                <td data-name="Labels"><span class="labels">{Object.entries(job.labels).map(([key, value]) => <span class="label" key={key}>{key}:{value}</span>)}</span></td>
+                <td data-name="Program" class="break"><span>{job.language ?? job.image}{job.tests.length > 0 && <span class="muted small"> · {job.tests.filter((test) => test.verdict === 'accepted').length} of {job.tests.length} tests</span>}</span></td>
+                <td data-name="Labels" class={Object.keys(job.labels).length === 0 ? 'none' : ''}><span class="labels">{Object.entries(job.labels).map(([key, value]) => <span class="label" key={key}>{key}:{value}</span>)}</span></td>
                 <td data-name="CPU" class="number">{job.steps.length + job.tests.length > 0 ? duration([...job.steps, ...job.tests].reduce((sum, part) => sum + part.cpu_time_ms, 0)) : '–'}</td>
                 <td data-name="Took" class="number">{took(job, now)}</td>
                 <td data-name="Created" class="muted" title={clock(job.created_at)}>{ago(job.created_at, now)}</td>

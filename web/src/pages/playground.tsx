@@ -1,7 +1,7 @@
 // Pick a language, write, run, see what happened.
 import { lazy, Suspense } from 'preact/compat';
 import type { JSX } from 'preact';
-import { useEffect, useMemo, useState } from 'preact/hooks';
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { act, contentText, createJob, json } from '../api/client';
 import type { JobRequest, Language } from '../api/types';
 import { Icon } from '../ui/icon';
@@ -78,6 +78,7 @@ function Bench({ loaded, languages, draft, setDraft, defaults, ceiling }: BenchP
   const [starting, setStarting] = useState(false);
   const [error, setError] = useState<unknown>();
   const run = useRun(id);
+  const result = useRef<HTMLDivElement>(null);
   const busy = starting || (id !== undefined && run.job?.state !== 'finished' && run.error === undefined);
   useEffect(() => saveDraft({ language: language.name, sources: { ...draft.sources, [language.name]: source }, stdin, args, limits }), [language, source, stdin, args, limits]);
   const effective = useMemo(() => ({ ...defaults, ...language.limits, ...chosenLimits(limits) }), [defaults, language, limits]);
@@ -85,12 +86,19 @@ function Bench({ loaded, languages, draft, setDraft, defaults, ceiling }: BenchP
   const start = (): void => {
     if (busy) return;
     const request: JobRequest = { language: language.name, source, labels: { from: 'playground' } };
-    if (interactive) request.interactive = true;
-    else if (stdin !== '') request.stdin = stdin;
+    if (interactive) {
+      request.interactive = true;
+      request.terminal = true;
+    } else if (stdin !== '') {
+      request.stdin = stdin;
+    }
     if (args.trim() !== '') request.args = words(args);
     const chosen = chosenLimits(limits);
     if (Object.keys(chosen).length > 0) request.limits = chosen;
     setStarting(true);
+    // On a phone it stands below all that was written.
+    const { top } = result.current?.getBoundingClientRect() ?? { top: 0 };
+    if (top > innerHeight / 2) result.current?.scrollIntoView({ behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth' });
     setError(undefined);
     setId(undefined);
     createJob(request).then((job) => setId(job.id), setError).finally(() => setStarting(false));
@@ -153,7 +161,7 @@ function Bench({ loaded, languages, draft, setDraft, defaults, ceiling }: BenchP
           </div>
         </details>
       </div>
-      <div class="column" aria-live="off">
+      <div class="column result" ref={result}>
         {error !== undefined && <Failure error={error} />}
         <RunView run={run} id={id} starting={starting} interactive={interactive} limits={effective} />
       </div>

@@ -1,4 +1,4 @@
-// A terminal on a session. What the program sends can colour and move, but open no link, set no title and reach no clipboard.
+// A terminal on a session whose other end is one too. What the program sends can colour and move, but open no link, set no title and reach no clipboard.
 import { FitAddon } from '@xterm/addon-fit';
 import { Terminal as Xterm } from '@xterm/xterm';
 import '@xterm/xterm/css/xterm.css';
@@ -18,8 +18,6 @@ const MAX_SCROLLBACK_LINES = 2_000;
 export interface TerminalProps {
   /** Where to connect, once the size is known. */
   path(rows: number, cols: number): string;
-  /** True: the other end is a terminal of its own. False: it is pipes, so typed lines are shown and sent here. */
-  tty: boolean;
   name: string;
   onEnd?(ending: Ending): void;
 }
@@ -31,39 +29,13 @@ export function endingText(ending: Ending): string {
   return ending.closed === '' ? 'the connection ended' : ending.closed;
 }
 
-/** Pipes have no line discipline: echo, erase and end of input are done here. */
-class LineInput {
-  #line = '';
-  constructor(readonly write: (text: string) => void, readonly send: (text: string) => void, readonly endInput: () => void) {}
-  type(text: string): void {
-    for (const character of text) {
-      if (character === '\r' || character === '\n') {
-        this.write('\r\n');
-        this.send(`${this.#line}\n`);
-        this.#line = '';
-      } else if (character === '\x7f' || character === '\b') {
-        if (this.#line === '') continue;
-        this.#line = [...this.#line].slice(0, -1).join('');
-        this.write('\b \b');
-      } else if (character === '\x04') {
-        if (this.#line !== '') this.send(this.#line);
-        this.#line = '';
-        this.endInput();
-      } else if (character >= ' ') {
-        this.#line += character;
-        this.write(character);
-      }
-    }
-  }
-}
-
-export function Terminal({ path, tty, name, onEnd }: TerminalProps): JSX.Element {
+export function Terminal({ path, name, onEnd }: TerminalProps): JSX.Element {
   const host = useRef<HTMLDivElement>(null);
   useEffect(() => {
     const styleless = documentWithoutInlineStyle();
     const terminal = new Xterm({
       documentOverride: styleless,
-      theme: THEME, fontSize: 13, convertEol: !tty, scrollback: MAX_SCROLLBACK_LINES, screenReaderMode: true,
+      theme: THEME, fontSize: 13, scrollback: MAX_SCROLLBACK_LINES, screenReaderMode: true,
       fontFamily: getComputedStyle(document.documentElement).getPropertyValue('--mono'),
       linkHandler: { activate: () => undefined, allowNonHttpProtocols: false },
     });
@@ -75,7 +47,10 @@ export function Terminal({ path, tty, name, onEnd }: TerminalProps): JSX.Element
     fit.fit();
     const note = (text: string): void => terminal.write(`\r\n\x1b[2m— ${text.replace(/[^\x20-\x7e]/g, '?')}\x1b[0m\r\n`);
     const session = new Session(path(terminal.rows, terminal.cols), {
-      onOpen: () => terminal.focus(),
+      onOpen: () => {
+        resize(terminal);
+        terminal.focus();
+      },
       onOutput: (_stream, bytes) => terminal.write(bytes),
       onEnd: (ending) => {
         note(endingText(ending));
@@ -83,14 +58,11 @@ export function Terminal({ path, tty, name, onEnd }: TerminalProps): JSX.Element
         onEnd?.(ending);
       },
     });
+    const resize = ({ rows, cols }: { rows: number; cols: number }): void => session.control({ resize: { rows, cols } });
     const encoder = new TextEncoder();
-    const lines = new LineInput((text) => terminal.write(text), (text) => session.send(encoder.encode(text)), () => {
-      note('end of input');
-      session.control({ stdin_eof: true });
-    });
-    terminal.onData((text) => (tty ? session.send(encoder.encode(text)) : lines.type(text)));
-    terminal.onBinary((text) => tty && session.send(Uint8Array.from(text, (c) => c.charCodeAt(0))));
-    terminal.onResize(({ rows, cols }) => tty && session.control({ resize: { rows, cols } }));
+    terminal.onData((text) => session.send(encoder.encode(text)));
+    terminal.onBinary((text) => session.send(Uint8Array.from(text, (c) => c.charCodeAt(0))));
+    terminal.onResize(resize);
     const resized = new ResizeObserver(() => fit.fit());
     resized.observe(host.current as HTMLDivElement);
     return () => {
