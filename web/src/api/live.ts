@@ -119,6 +119,7 @@ class EventWatch {
       const { value, done } = await reader.read();
       if (done) return;
       for (const event of parser.push(decoder.decode(value, { stream: true }))) this.#take(event);
+      if (this.#ended) return void reader.cancel(); // whatever stands between may keep the connection open
     }
   }
 
