@@ -38,7 +38,9 @@ std::optional<Problem> framing_fault(const RequestHead& head) {
 }
 
 Request request_of(const RequestHead& head) {
-  Request request{std::string(view(head.method_string())), std::string(view(head.target())), {}, {}};
+  Request request;
+  request.method = view(head.method_string());
+  request.target = view(head.target());
   for (const auto& field : head) request.headers.emplace_back(view(field.name_string()), view(field.value()));
   return request;
 }

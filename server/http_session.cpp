@@ -214,7 +214,7 @@ awaitable<Session::After> Session::upgrade(const Parser& parser, const Request& 
   co_return After::close;
 }
 
-awaitable<std::optional<Problem>> Session::receive_file(Parser header, const core::Fd& file) {
+awaitable<std::optional<Problem>> Session::receive_file(Parser&& header, const core::Fd& file) {
   http::request_parser<http::buffer_body> parser(std::move(header));
   std::vector<char> piece(kReadBytes);
   std::uint64_t received = 0;
