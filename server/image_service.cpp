@@ -22,7 +22,9 @@ std::unexpected<core::Error> conflict(std::string what) { return core::error(cor
 /// Whether a job that has not ended names the digest; what its author wrote may name it too, which only makes us careful.
 core::Result<bool> is_used(storage::Store& jobs, const std::string& digest) {
   for (const auto state : {core::JobState::queued, core::JobState::running}) {
-    storage::ListQuery query{.state = state, .limit = kPageJobs};
+    storage::ListQuery query;
+    query.state = state;
+    query.limit = kPageJobs;
     while (true) {
       const auto page = jobs.list(query);
       if (!page) return std::unexpected(page.error());
