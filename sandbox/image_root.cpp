@@ -85,7 +85,8 @@ core::Status show_entry(const fs::path& entry, const std::string& root) {
   }
   if (fs::is_directory(status)) {
     if (auto made = make_directory(target, 0755); !made) return made;
-    return bind_read_only(entry.string(), target);
+    // Every mount is copied for every sandbox.
+    return fs::is_empty(entry, fault) ? core::Status{} : bind_read_only(entry.string(), target);
   }
   if (!fs::is_regular_file(status)) return {};
   if (auto made = write_file(target, ""); !made) return made;
