@@ -165,6 +165,7 @@ Expected<ExitCode> build_images(const ImageOptions& options, const Console& cons
                                       name, options.update_lock, interrupts.fd()},
                                      progress);
     if (console.err.is_terminal()) (void)console.err.write("\r\x1b[K");
+    if (interrupts.take()) return failure(kExitCancelled, "cancelled");
     if (!built) return failure_of(built.error());
     ask_languages(*store, built->image, options, console);
     if (auto printed = print_new(built->image, built->notes, options.json, console); !printed) return printed;

@@ -23,10 +23,12 @@ class InterruptWatch {
   InterruptWatch& operator=(const InterruptWatch&) = delete;
   ~InterruptWatch() { sigprocmask(SIG_SETMASK, &before_, nullptr); }
   [[nodiscard]] int fd() const { return fd_.get(); }
-  /// Takes the signals that wait, so that they do not end us later.
-  void take() const {
+  /// Takes the signals that wait, so that they do not end us later. Whether there was one.
+  bool take() const {
     signalfd_siginfo info;
-    while (::read(fd_.get(), &info, sizeof info) > 0) {}
+    bool any = false;
+    while (::read(fd_.get(), &info, sizeof info) > 0) any = true;
+    return any;
   }
 
  private:

@@ -98,7 +98,7 @@ Expected<bool> LocalSlot::await(const InterruptWatch& interrupts, const core::Li
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
     if (::poll(waits, 2, static_cast<int>(std::max<std::int64_t>(left, 0))) <= 0) continue;
     if (waits[0].revents != 0) return interrupted;
-    interrupts.take();
+    (void)interrupts.take();
     interrupted = true;
     if (auto sent = slot_.cancel(); !sent) return true;
   }

@@ -19,6 +19,7 @@ namespace bailiff::images {
 namespace {
 
 constexpr std::size_t kMaxLineBytes = 16 * 1024;
+constexpr std::chrono::seconds kMostDyingTime(30);
 constexpr const char* kProgram = "/usr/bin/mmdebstrap";
 constexpr const char* kPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 constexpr std::string_view kDirectoryPrefix = "bailiff-build.";
@@ -54,6 +55,12 @@ Mmdebstrap::~Mmdebstrap() {
   if (pid_ > 0) {
     (void)::kill(pid_, SIGKILL);
     (void)wait();
+    // What died with it is gone once nobody can say anything any more; until then it would write into what we remove.
+    std::array<char, 4096> piece{};
+    const auto deadline = std::chrono::steady_clock::now() + kMostDyingTime;
+    pollfd entry{said_.get(), POLLIN, 0};
+    while (std::chrono::steady_clock::now() < deadline)
+      if (::poll(&entry, 1, 100) > 0 && ::read(said_.get(), piece.data(), piece.size()) == 0) break;
   }
   if (!directory_.empty()) remove_directory(directory_);
 }
