@@ -4,12 +4,15 @@
 #include <archive_entry.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
+#include <utility>
 
 namespace bailiff::images {
 namespace {
 
 constexpr std::string_view kWhiteout = ".wh.", kOpaque = ".wh..wh..opq", kPrivate = ".wh..wh.";
+constexpr std::uint64_t kBytesBetweenLooks = 32 << 20;  // at the free space of the disk
 
 using ArchiveHandle = std::unique_ptr<archive, decltype(&archive_read_free)>;
 
@@ -18,6 +21,7 @@ std::unexpected<core::Error> refused(std::string what) { return core::error(core
 /// Where libarchive gets its bytes from, and how many it got.
 struct Input {
   const ArchiveSource& source;
+  Spool& spool;
   std::uint64_t taken = 0;
   std::vector<char> piece = std::vector<char>(kPieceBytes);
 
@@ -32,7 +36,9 @@ struct Input {
       }
     } while (got < 0 && errno == EINTR);
     if (got < 0) archive_set_error(reader, errno, "cannot read the archive");
-    taken += got > 0 ? static_cast<std::uint64_t>(got) : 0;
+    const auto count = got > 0 ? static_cast<std::uint64_t>(got) : 0;
+    taken += count;
+    if (source.fd != spool.fd()) spool.count_input(count);
     return got;
   }
 };
@@ -40,8 +46,7 @@ struct Input {
 class ArchiveReader {
  public:
   ArchiveReader(const ArchiveSource& source, ArchiveKind kind, unsigned layer, Spool& spool, FileTree& tree)
-      : input_{source}, kind_(kind), layer_(layer), spool_(spool), tree_(tree), started_at_(spool.end()),
-        reader_(archive_read_new(), &archive_read_free) {}
+      : input_{source, spool}, kind_(kind), layer_(layer), spool_(spool), tree_(tree), reader_(archive_read_new(), &archive_read_free) {}
 
   core::Status run() {
     archive* reader = reader_.get();
@@ -63,8 +68,12 @@ class ArchiveReader {
       if (status == ARCHIVE_EOF) break;
       if (status != ARCHIVE_OK && status != ARCHIVE_WARN) return broken("is damaged or no tar archive");
       if (auto counted = spool_.count_entry(); !counted) return counted;
+      if (auto counted = count_output(); !counted) return counted;
       if (auto added = add(entry); !added) return added;
+      // libarchive would read what is left of the entry by itself, and nobody would count it.
+      if (auto skipped = skip_data(); !skipped) return skipped;
     }
+    if (auto counted = count_output(); !counted) return counted;
     // An archive without one entry is an empty tree only where it is really empty: a file of noise is not.
     if (archive_format(reader) == 0) return refused("it is no tar archive");
     return {};
@@ -87,7 +96,10 @@ class ArchiveReader {
     if (!names) return std::unexpected(std::move(names.error()));
     if (!names->empty() && names->front() == "dev") return {};
     if (kind_ == ArchiveKind::layer && !names->empty() && names->back().starts_with(kWhiteout)) return whiteout(path, names->back());
-    if (const char* target = archive_entry_hardlink(entry)) return tree_.link(path, target, layer_);
+    const bool has_data = archive_entry_size_is_set(entry) != 0 && archive_entry_size(entry) > 0;
+    if (const char* target = archive_entry_hardlink(entry))
+      return has_data ? refused_entry(path, "is a link with data of its own") : tree_.link(path, target, layer_);
+    if (has_data && archive_entry_filetype(entry) == AE_IFDIR) return refused_entry(path, "is a directory with data of its own");
     auto node = std::make_shared<FileNode>();
     node->layer = layer_;
     node->mtime_s = archive_entry_mtime_is_set(entry) != 0 ? archive_entry_mtime(entry) : 0;
@@ -140,19 +152,33 @@ class ArchiveReader {
       if (auto put = spool_.put({static_cast<const char*>(bytes), count}, static_cast<std::uint64_t>(offset)); !put)
         return std::unexpected(std::move(put.error()));
       size = std::max(size, static_cast<std::uint64_t>(offset) + count);
-      if (auto fair = check_ratio(size); !fair) return std::unexpected(std::move(fair.error()));
+      if (auto fair = spool_.check_ratio(spool_.end() + size); !fair) return std::unexpected(std::move(fair.error()));
+      if (auto counted = count_output(); !counted) return std::unexpected(std::move(counted.error()));
     }
     size = std::max(size, told);
-    if (auto fair = check_ratio(size); !fair) return std::unexpected(std::move(fair.error()));
+    if (auto fair = spool_.check_ratio(spool_.end() + size); !fair) return std::unexpected(std::move(fair.error()));
     return spool_.close(size);
   }
 
-  /// `open_bytes`: of the file that is being read.
-  core::Status check_ratio(std::uint64_t open_bytes) const {
-    const auto& bounds = spool_.bounds();
-    const std::uint64_t made = spool_.end() - started_at_ + open_bytes;
-    if (made <= bounds.free_bytes || made / bounds.ratio <= input_.taken) return {};
-    return refused(fmt::format("the archive is a bomb: {} bytes of it made more than {} bytes", input_.taken, made));
+  /// Reads what is left of an entry that is not stored, or not with its data.
+  core::Status skip_data() {
+    while (true) {
+      const void* bytes = nullptr;
+      std::size_t count = 0;
+      la_int64_t offset = 0;
+      const int status = archive_read_data_block(reader_.get(), &bytes, &count, &offset);
+      if (status == ARCHIVE_EOF) return {};
+      if (status != ARCHIVE_OK && status != ARCHIVE_WARN) return broken("ends too early or is damaged");
+      if (auto counted = spool_.count_skipped(count); !counted) return counted;
+      if (auto counted = count_output(); !counted) return counted;
+    }
+  }
+
+  /// Everything that the filters made since it was last asked: headers, data and padding.
+  core::Status count_output() {
+    const auto made = static_cast<std::uint64_t>(std::max<la_int64_t>(archive_filter_bytes(reader_.get(), 0), 0));
+    const std::uint64_t before = std::exchange(filtered_, std::max(filtered_, made));
+    return spool_.count_output(filtered_ - before);
   }
 
   Input input_;
@@ -160,25 +186,47 @@ class ArchiveReader {
   unsigned layer_;
   Spool& spool_;
   FileTree& tree_;
-  std::uint64_t started_at_;
+  std::uint64_t filtered_ = 0;  // bytes out of the filters so far
   ArchiveHandle reader_;
 };
 
 }  // namespace
 
 core::Status Spool::put(std::string_view bytes, std::uint64_t offset) {
-  if (offset > bounds_.bytes || end_ + offset + bytes.size() > bounds_.bytes)
+  if (offset > bounds_.bytes || end_ + skipped_ + offset + bytes.size() > bounds_.bytes)
     return refused(fmt::format("there are more than {} bytes in it", bounds_.bytes));
+  unchecked_ += bytes.size();
+  if (unchecked_ >= kBytesBetweenLooks) {
+    if (auto room = check_disk(fd_, unchecked_, bounds_.disk_floor_bytes); !room) return room;
+    unchecked_ = 0;
+  }
   return write_at(fd_, bytes, end_ + offset);
 }
 
 core::Result<Extent> Spool::close(std::uint64_t size) {
-  if (size > bounds_.bytes || end_ + size > bounds_.bytes) return refused(fmt::format("there are more than {} bytes in it", bounds_.bytes));
+  if (size > bounds_.bytes || end_ + skipped_ + size > bounds_.bytes)
+    return refused(fmt::format("there are more than {} bytes in it", bounds_.bytes));
   const Extent extent{end_, size};
   end_ += size;
   // A hole at the end is part of the file too.
   if (::ftruncate(fd_, static_cast<off_t>(end_)) != 0) return core::errno_error("write");
   return extent;
+}
+
+core::Status Spool::count_output(std::uint64_t bytes) {
+  output_ += bytes;
+  return check_ratio(output_);
+}
+
+core::Status Spool::count_skipped(std::uint64_t bytes) {
+  skipped_ += bytes;
+  if (end_ + skipped_ > bounds_.bytes) return refused(fmt::format("there are more than {} bytes in it", bounds_.bytes));
+  return check_ratio(end_ + skipped_);
+}
+
+core::Status Spool::check_ratio(std::uint64_t made) const {
+  if (made <= bounds_.free_bytes || made / bounds_.ratio <= input_) return {};
+  return refused(fmt::format("the archive is a bomb: {} bytes of it made more than {} bytes", input_, made));
 }
 
 core::Status Spool::count_entry() {

@@ -7,7 +7,7 @@
 
 namespace bailiff::images {
 
-/// The file that holds what trees refer to. Appended to.
+/// The file that holds what trees refer to, appended to, and the account of what one import has cost so far.
 class Spool {
  public:
   /// `fd` is an empty file that outlives the spool.
@@ -20,11 +20,20 @@ class Spool {
   /// What was put becomes an extent of `size` bytes, and the next one begins behind it.
   core::Result<Extent> close(std::uint64_t size);
   core::Status count_entry();
+  /// Bytes of the original input were taken; what is read back from the spool is none of it.
+  void count_input(std::uint64_t bytes) { input_ += bytes; }
+  /// Bytes came out of an archive's filters, stored or not.
+  core::Status count_output(std::uint64_t bytes);
+  /// Bytes of an entry were read and left.
+  core::Status count_skipped(std::uint64_t bytes);
+  /// ErrorKind::invalid: so many bytes are out of proportion to the input.
+  [[nodiscard]] core::Status check_ratio(std::uint64_t made) const;
 
  private:
   int fd_;
   const ImportBounds& bounds_;
-  std::uint64_t end_ = 0, entries_ = 0;
+  std::uint64_t end_ = 0, entries_ = 0, input_ = 0, output_ = 0, skipped_ = 0;
+  std::uint64_t unchecked_ = 0;  // bytes since the disk was last asked for its free space
 };
 
 struct ArchiveSource {

@@ -58,6 +58,12 @@ struct Placed {
   std::uint64_t inline_bytes = 0;
   std::uint64_t data_block = 0;  // of what is not inline
   std::uint32_t links = 0;
+  bool is_copy = false;          // its blocks are another's
+};
+
+struct SharedExtent {
+  std::size_t users = 0;         // nodes
+  std::uint64_t data_block = 0;  // 0: none yet
 };
 
 FileType type_of(const FileNode& node) {
@@ -73,12 +79,12 @@ std::uint16_t mode_of(const FileNode& node) {
 
 class ErofsWriter {
  public:
-  ErofsWriter(const FileTree& tree, int spool, int out) : root_(tree.root()), spool_(spool), out_(out) {}
+  ErofsWriter(const FileTree& tree, const Spool& spool, int out) : root_(tree.root()), spool_(spool), out_(out) {}
 
   core::Result<std::uint64_t> run() {
     collect(root_, root_);
     place();
-    if (blocks_ > UINT32_MAX) return core::error(core::ErrorKind::invalid, "the image is larger than a file system can be");
+    if (auto room = check_size(); !room) return std::unexpected(std::move(room.error()));
     if (auto written = write_metadata(); !written) return std::unexpected(std::move(written.error()));
     for (const Placed& placed : all_)
       if (auto written = write_data(placed); !written) return std::unexpected(std::move(written.error()));
@@ -87,6 +93,14 @@ class ErofsWriter {
   }
 
  private:
+  [[nodiscard]] core::Status check_size() const {
+    const auto& bounds = spool_.bounds();
+    if (blocks_ > UINT32_MAX || blocks_ > bounds.bytes / kBlockBytes + 1)
+      return core::error(core::ErrorKind::invalid, "the image would have more than " + std::to_string(bounds.bytes) + " bytes");
+    if (auto fair = spool_.check_ratio(blocks_ * kBlockBytes); !fair) return fair;
+    return check_disk(out_, blocks_ * kBlockBytes, bounds.disk_floor_bytes);
+  }
+
   /// Every node once, parents before children, names in byte order.
   void collect(const FileNode& node, const FileNode& parent) {
     const auto [known, added] = index_.emplace(&node, all_.size());
@@ -104,6 +118,7 @@ class ErofsWriter {
       placed.size = directory_size(node);
       for (const auto& [name, child] : node.children) placed.links += child->kind == FileNode::Kind::directory;
     }
+    if (node.kind == FileNode::Kind::file) ++extents_[key_of(node)].users;
     all_.push_back(placed);
     for (const auto& [name, child] : node.children) collect(*child, node);
   }
@@ -133,7 +148,7 @@ class ErofsWriter {
     std::uint64_t offset = kSuperblockOffset + sizeof(Superblock);
     for (Placed& placed : all_) {
       const std::uint64_t tail = placed.size % kBlockBytes;
-      placed.inline_bytes = tail <= kMostInlineBytes ? tail : 0;
+      placed.inline_bytes = tail <= kMostInlineBytes && !has_shared_blocks(placed) ? tail : 0;
       // Neither an inode nor its tail may lie across the end of a block.
       if (offset % kBlockBytes + sizeof(Inode) + placed.inline_bytes > kBlockBytes) offset = round_up(offset, kBlockBytes);
       placed.offset = offset;
@@ -142,9 +157,23 @@ class ErofsWriter {
     metadata_bytes_ = round_up(offset, kBlockBytes);
     blocks_ = metadata_bytes_ / kBlockBytes;
     for (Placed& placed : all_) {
+      if (has_shared_blocks(placed)) {
+        auto& extent = extents_.at(key_of(*placed.node));
+        placed.is_copy = extent.data_block != 0;
+        if (placed.is_copy) placed.data_block = extent.data_block;
+        if (placed.is_copy) continue;
+        extent.data_block = blocks_;
+      }
       placed.data_block = blocks_;
       blocks_ += round_up(placed.size - placed.inline_bytes, kBlockBytes) / kBlockBytes;
     }
+  }
+
+  static std::pair<std::uint64_t, std::uint64_t> key_of(const FileNode& node) { return {node.data.offset, node.data.size}; }
+  /// A file that a later layer links to is a node of its own with the same extent: however many there are, its blocks stand there once.
+  /// What fits behind its inode is cheaper there.
+  [[nodiscard]] bool has_shared_blocks(const Placed& placed) const {
+    return placed.node->kind == FileNode::Kind::file && placed.size > kMostInlineBytes && extents_.at(key_of(*placed.node)).users > 1;
   }
 
   [[nodiscard]] static std::uint64_t nid_of(const Placed& placed) { return placed.offset / kSlotBytes; }
@@ -181,7 +210,7 @@ class ErofsWriter {
     const FileNode& node = *placed.node;
     if (node.kind == FileNode::Kind::symlink) return node.target.substr(offset, size);
     if (node.kind == FileNode::Kind::directory) return directory_bytes(placed).substr(offset, size);
-    return read_whole(spool_, {node.data.offset + offset, size}, size);
+    return read_whole(spool_.fd(), {node.data.offset + offset, size}, size);
   }
 
   std::string directory_bytes(const Placed& placed) const {
@@ -211,10 +240,10 @@ class ErofsWriter {
 
   core::Status write_data(const Placed& placed) {
     const std::uint64_t size = placed.size - placed.inline_bytes;
-    if (size == 0) return {};
+    if (size == 0 || placed.is_copy) return {};
     std::uint64_t at = placed.data_block * kBlockBytes;
     if (placed.node->kind == FileNode::Kind::file)
-      return read_extent(spool_, {placed.node->data.offset, size}, [&](std::string_view piece) -> core::Status {
+      return read_extent(spool_.fd(), {placed.node->data.offset, size}, [&](std::string_view piece) -> core::Status {
         auto written = write_at(out_, piece, at);
         at += piece.size();
         return written;
@@ -224,14 +253,16 @@ class ErofsWriter {
   }
 
   const FileNode& root_;
-  int spool_, out_;
+  const Spool& spool_;
+  int out_;
   std::vector<Placed> all_;
   std::map<const FileNode*, std::size_t> index_;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, SharedExtent> extents_;  // by offset and size
   std::uint64_t metadata_bytes_ = 0, blocks_ = 0;
 };
 
 }  // namespace
 
-core::Result<std::uint64_t> write_erofs(const FileTree& tree, int spool, int out) { return ErofsWriter(tree, spool, out).run(); }
+core::Result<std::uint64_t> write_erofs(const FileTree& tree, const Spool& spool, int out) { return ErofsWriter(tree, spool, out).run(); }
 
 }  // namespace bailiff::images

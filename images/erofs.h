@@ -7,11 +7,14 @@
 #include <string>
 
 #include "core/result.h"
+#include "images/archive.h"
 #include "images/file_tree.h"
 
 namespace bailiff::images {
 
-/// Writes to `out` (an empty file) from offset 0; `spool` holds the bytes of the tree's files. The size of what was written.
-core::Result<std::uint64_t> write_erofs(const FileTree& tree, int spool, int out);
+/// Writes to `out` (an empty file) from offset 0; `spool` holds the bytes of the tree's files. Files of one extent share their blocks. The
+/// size of what was written. ErrorKind::invalid, before anything is written: it would be larger than the spool's bounds allow;
+/// unavailable: the disk has no room for it.
+core::Result<std::uint64_t> write_erofs(const FileTree& tree, const Spool& spool, int out);
 
 }  // namespace bailiff::images

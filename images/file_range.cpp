@@ -1,5 +1,7 @@
 #include "images/file_range.h"
 
+#include <sys/vfs.h>
+
 namespace bailiff::images {
 
 core::Result<std::string> read_whole(int fd, Extent extent, std::uint64_t most) {
@@ -28,6 +30,15 @@ core::Status write_at(int fd, std::string_view bytes, std::uint64_t offset) {
     offset += static_cast<std::uint64_t>(written);
   }
   return {};
+}
+
+core::Status check_disk(int fd, std::uint64_t more, std::uint64_t floor) {
+  struct statfs disk{};
+  if (::fstatfs(fd, &disk) != 0) return core::errno_error("look at the disk");
+  if (disk.f_blocks == 0) return {};  // a file system without a size: memory
+  const std::uint64_t free = static_cast<std::uint64_t>(disk.f_bavail) * static_cast<std::uint64_t>(disk.f_bsize);
+  if (free >= floor && free - floor >= more) return {};
+  return core::error(core::ErrorKind::unavailable, "the disk of the images is full");
 }
 
 }  // namespace bailiff::images

@@ -41,5 +41,7 @@ core::Status read_extent(int fd, Extent extent, Take take) {
 core::Result<std::string> read_whole(int fd, Extent extent, std::uint64_t most);
 /// Writes all of `bytes` at `offset`.
 core::Status write_at(int fd, std::string_view bytes, std::uint64_t offset);
+/// ErrorKind::unavailable: once `more` bytes are written to the file, less than `floor` would be free on its disk.
+core::Status check_disk(int fd, std::uint64_t more, std::uint64_t floor);
 
 }  // namespace bailiff::images

@@ -22,8 +22,10 @@ struct ImportBounds {
   std::uint64_t entries = 1'000'000;   // likewise
   std::uint64_t layers = 256;
   std::uint64_t document_bytes = 4 << 20;  // of a manifest or configuration
-  // What compression may make of an archive: past `free_bytes`, this many bytes out for each byte in.
+  // What an import may make of its input, over all layers: past `free_bytes`, this many bytes for each byte in.
   std::uint64_t ratio = 200, free_bytes = 256 << 20;
+  std::uint64_t top_entries = 256;  // in the root directory, for each is a mount of its own in every sandbox
+  std::uint64_t disk_floor_bytes = 256 << 20;  // stay free on the disk that is written to
 };
 inline constexpr std::size_t kMaxPathBytes = 4095, kMaxNameBytes = 255, kMaxDepth = 128;
 

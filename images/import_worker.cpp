@@ -31,6 +31,7 @@ using core::Json;
 
 constexpr unsigned kNobody = 65534;
 constexpr rlim_t kMaxMemoryBytes = 4ULL << 30, kMaxCpuSeconds = 1800;
+constexpr rlim_t kBlockSlackBytes = 1 << 20;
 constexpr std::size_t kMaxLayoutFiles = 4096;
 
 std::unexpected<core::Error> refused(std::string what) { return core::error(core::ErrorKind::invalid, std::move(what)); }
@@ -69,6 +70,7 @@ class DirectoryReader {
       return put;
     });
     if (!copied) return copied;
+    spool_.count_input(size);
     auto extent = spool_.close(size);
     if (!extent) return std::unexpected(std::move(extent.error()));
     auto node = std::make_shared<FileNode>();
@@ -82,7 +84,7 @@ class DirectoryReader {
   std::size_t files_ = 0;
 };
 
-core::Status bound_resources() {
+core::Status bound_resources(const ImportBounds& bounds) {
   const auto bound = [](auto what, rlim_t most) {
     const rlimit limit{most, most};
     return ::setrlimit(what, &limit) == 0;
@@ -90,7 +92,10 @@ core::Status bound_resources() {
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // whose shadow memory alone is larger
   if (!bound(RLIMIT_AS, kMaxMemoryBytes)) return core::errno_error("setrlimit");
 #endif
-  if (!bound(RLIMIT_CPU, kMaxCpuSeconds) || !bound(RLIMIT_CORE, 0)) return core::errno_error("setrlimit");
+  // A write past RLIMIT_FSIZE shall fail, not kill: the reason is told then.
+  if (std::signal(SIGXFSZ, SIG_IGN) == SIG_ERR) return core::errno_error("ignore SIGXFSZ");
+  const bool bounded = bound(RLIMIT_CPU, kMaxCpuSeconds) && bound(RLIMIT_CORE, 0) && bound(RLIMIT_FSIZE, bounds.bytes + kBlockSlackBytes);
+  if (!bounded) return core::errno_error("setrlimit");
   return {};
 }
 
@@ -110,11 +115,11 @@ core::Status allow_only_work() {
 #else
 #error "name the architecture for seccomp"
 #endif
-  constexpr long kAllowed[] = {SYS_read,         SYS_write,          SYS_pread64,      SYS_pwrite64,      SYS_lseek,
-                               SYS_fstat,        SYS_ftruncate,      SYS_mmap,         SYS_munmap,        SYS_mremap,
-                               SYS_mprotect,     SYS_madvise,        SYS_brk,          SYS_futex,         SYS_getrandom,
-                               SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_clock_gettime, SYS_getpid,
-                               SYS_gettid,       SYS_tgkill,         SYS_close,        SYS_exit,          SYS_exit_group};
+  constexpr long kAllowed[] = {SYS_read,         SYS_write,         SYS_pread64, SYS_pwrite64,  SYS_lseek,        SYS_fstat,
+                               SYS_fstatfs,      SYS_ftruncate,     SYS_mmap,    SYS_munmap,    SYS_mremap,       SYS_mprotect,
+                               SYS_madvise,      SYS_brk,           SYS_futex,   SYS_getrandom, SYS_rt_sigaction, SYS_rt_sigprocmask,
+                               SYS_rt_sigreturn, SYS_clock_gettime, SYS_getpid,  SYS_gettid,    SYS_tgkill,       SYS_close,
+                               SYS_exit,         SYS_exit_group};
   std::vector<sock_filter> program = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kArchitecture, 1, 0),
@@ -143,8 +148,11 @@ core::Result<Json> import_tree(FileTree& unpacked, Spool& spool, int image) {
     loaded.source = "rootfs";
   }
   if (loaded.tree.root().children.empty()) return refused("there is nothing in it");
+  const auto top_entries = spool.bounds().top_entries;
+  if (loaded.tree.root().children.size() > top_entries)
+    return refused("there are more than " + std::to_string(top_entries) + " entries in its root directory");
   if (auto added = add_essentials(loaded.tree, spool); !added) return std::unexpected(std::move(added.error()));
-  auto bytes = write_erofs(loaded.tree, spool.fd(), image);
+  auto bytes = write_erofs(loaded.tree, spool, image);
   if (!bytes) return std::unexpected(std::move(bytes.error()));
   return Json{
       {"bytes", *bytes},         {"env", loaded.config.env}, {"workdir", loaded.config.workdir}, {"entrypoint", loaded.config.entrypoint},
@@ -193,8 +201,9 @@ std::string import_document(int input, int spool, int image, const ImportBounds&
 int run_import_worker() {
   (void)::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   (void)std::setlocale(LC_CTYPE, "C.UTF-8");  // names in archives are UTF-8 and stay as they are
-  std::string text = import_with(STDIN_FILENO, kSpoolFd, kImageFd, ImportBounds{}, []() -> core::Status {
-    if (auto done = bound_resources(); !done) return done;
+  const ImportBounds bounds;
+  std::string text = import_with(STDIN_FILENO, kSpoolFd, kImageFd, bounds, [&]() -> core::Status {
+    if (auto done = bound_resources(bounds); !done) return done;
     if (auto done = become_nobody(); !done) return done;
     return allow_only_work();
   });

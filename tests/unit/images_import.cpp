@@ -1,4 +1,7 @@
 // Archives: what a root filesystem becomes, containers of both kinds, and what is refused.
+#include <fmt/format.h>
+#include <sys/stat.h>
+
 #include <thread>
 
 #include "images/archive.h"
@@ -265,6 +268,81 @@ TEST(Import, HostileContainers) {
   ImportBounds bounds;
   bounds.layers = 2;
   EXPECT_NE(import_bytes(container.oci(), bounds).error().find("more than 2 layers"), std::string::npos);
+}
+
+/// The archive with another type in the header of `name`, as other writers than ours put it.
+std::string retyped(std::string tar, const std::string& name, char type) {
+  for (std::size_t at = 0; at + 512 <= tar.size(); at += 512) {
+    if (std::string(tar.c_str() + at) != name) continue;
+    tar[at + 156] = type;
+    tar.replace(at + 148, 8, 8, ' ');
+    unsigned sum = 0;
+    for (std::size_t i = 0; i < 512; ++i) sum += static_cast<unsigned char>(tar[at + i]);
+    tar.replace(at + 148, 8, fmt::format("{:06o}", sum) + std::string("\0 ", 2));
+    return tar;
+  }
+  ADD_FAILURE() << name << " is not in the archive";
+  return tar;
+}
+
+TEST(Import, CountsWhatIsReadAndLeft) {
+  ImportBounds bounds;
+  bounds.free_bytes = 1 << 20;
+  const std::string zeros(64 << 20, '\0');
+  Tar devices("gzip");
+  const Ran skipped = import_bytes(with_root(devices).file("dev/zeros", zeros).finish(), bounds);
+  EXPECT_NE(skipped.error().find("bomb"), std::string::npos) << skipped.answer.dump();
+  for (const char* name : {"usr/.wh.gone", "usr/.wh..wh..opq", ".wh..wh.plnk"}) {
+    Tar layer("gzip");
+    const Ran whiteout = import_bytes(Container{{with_root(layer).file(name, zeros).finish()}, {}}.oci(), bounds);
+    EXPECT_NE(whiteout.error().find("bomb"), std::string::npos) << name << whiteout.answer.dump();
+  }
+  bounds = {};
+  bounds.bytes = 5000;
+  Tar large;
+  EXPECT_NE(import_bytes(with_root(large).file("dev/a", std::string(5000, 'x')).finish(), bounds).error().find("more than 5000 bytes"),
+            std::string::npos);
+  Tar dumped;
+  const std::string directory = with_root(dumped).file("dumped", "names of files").finish();
+  EXPECT_NE(import_bytes(retyped(directory, "dumped", 'D')).error().find("directory with data"), std::string::npos);
+}
+
+TEST(Import, TheRatioIsOfTheWholeImport) {
+  ImportBounds bounds;
+  bounds.free_bytes = 1 << 20;
+  Tar layer("gzip");
+  const std::string tiny = with_root(layer).file("zeros", std::string(600 << 10, '\0')).finish();
+  const auto error_of = [&](std::size_t layers) { return import_bytes(Container{std::vector(layers, tiny), {}}.oci(), bounds).error(); };
+  EXPECT_EQ(error_of(1), "");
+  EXPECT_NE(error_of(128).find("bomb"), std::string::npos) << error_of(128);
+}
+
+TEST(Import, LinksAcrossLayersShareTheBlocks) {
+  Tar base, links;
+  const std::string text(1 << 20, 'x');
+  with_root(base).file("usr/large", text + "the end");
+  for (int i = 0; i < 200; ++i) links.hard_link("usr/link" + std::to_string(i), "usr/large");
+  const Ran ran = import_bytes(Container{{base.finish(), links.finish()}, {}}.oci());
+  ASSERT_EQ(ran.error(), "");
+  EXPECT_LT(ran.answer["bytes"].get<std::uint64_t>(), 2U << 20);
+}
+
+TEST(Import, BoundsTheImageBeforeItIsWritten) {
+  Tar base, links;
+  with_root(base).file("usr/small", std::string(1024, 'x'));
+  for (int i = 0; i < 400; ++i) links.hard_link("usr/link" + std::to_string(i), "usr/small");
+  ImportBounds bounds;
+  bounds.bytes = 300'000;
+  const Ran ran = import_bytes(Container{{base.finish(), links.finish()}, {}}.oci(), bounds);
+  EXPECT_NE(ran.error().find("the image would have"), std::string::npos) << ran.answer.dump();
+  struct stat info{};
+  ASSERT_EQ(::fstat(ran.image.get(), &info), 0);
+  EXPECT_EQ(info.st_size, 0);
+
+  Tar many;
+  with_root(many);
+  for (int i = 0; i < 256; ++i) many.file("f" + std::to_string(i));
+  EXPECT_NE(import_bytes(many.finish()).error().find("more than 256 entries in its root"), std::string::npos);
 }
 
 // --- the store and the worker ------------------------------------------------------------------------------------------------------------
