@@ -52,6 +52,7 @@ constexpr std::array kHostEtc = {"alternatives",
                                  "timezone",
                                  "debian_version"};
 constexpr std::uintmax_t kMaxEtcFileBytes = 4 << 20;
+constexpr std::size_t kMaxEntries = 272;  // of an image's root: what the importer lets through and what it adds itself
 
 core::Status make_directory(const std::string& path, mode_t mode) {
   if (mkdir(path.c_str(), mode) != 0 && errno != EEXIST) return core::errno_error("mkdir " + path);
@@ -121,9 +122,13 @@ bool is_shown(Image::Kind kind, const std::string& name) {
 
 core::Status show_entries(const Image& image, const std::string& from, const std::string& root) {
   std::error_code fault;
-  for (const auto& entry : fs::directory_iterator(from, fault))
-    if (is_shown(image.kind, entry.path().filename().string()))
-      if (auto made = show_entry(entry.path(), root); !made) return made;
+  std::size_t shown = 0;
+  for (const auto& entry : fs::directory_iterator(from, fault)) {
+    if (!is_shown(image.kind, entry.path().filename().string())) continue;
+    // Each is a mount that we make as root and that every sandbox copies, and whoever named the image may want many.
+    if (++shown > kMaxEntries) return core::error(core::ErrorKind::invalid, "the root of image " + image.name + " has too many entries");
+    if (auto made = show_entry(entry.path(), root); !made) return made;
+  }
   if (fault) return core::error(core::ErrorKind::internal, "cannot list the root of image " + image.name + ": " + fault.message());
   return {};
 }
