@@ -70,10 +70,10 @@ std::set<std::string> lines_of(std::string_view text) {
   return lines;
 }
 
-/// Run in the new root, as $1, once the packages are in it.
+/// Run inside of the new root, once the packages are in it: what is a link there, of whatever package, leads nowhere else.
 std::string finishing_script(const ImageDefinition& definition) {
-  std::string script = "set -eu; cd \"$1\"; ";
-  script += fmt::format("dpkg-query --admindir=\"$1/var/lib/dpkg\" -W -f '{}${{Package}}=${{Version}}\\n' >&2; ", kPackageMark);
+  std::string script = "set -eu; cd /; ";
+  script += fmt::format("dpkg-query -W -f '{}${{Package}}=${{Version}}\\n' >&2; ", kPackageMark);
   script += fmt::format("rm -rf -- {}; ", kStripped);
   for (const std::string& pattern : definition.remove) script += fmt::format("rm -rf -- {}; ", pattern);
   for (const auto& [path, text] : definition.files)
@@ -93,7 +93,7 @@ std::vector<std::string> command_of(const ImageDefinition& definition) {
   // update-alternatives of the JDK and others fails without the directory that it would link pages in.
   argv.emplace_back("--essential-hook=mkdir -p \"$1/usr/share/man/man1\"");
   if (!definition.packages.empty()) argv.push_back(fmt::format("--include={}", fmt::join(definition.packages, ",")));
-  argv.push_back("--customize-hook=" + finishing_script(definition));
+  argv.push_back("--customize-hook=chroot \"$1\" /bin/sh -c " + shell_quoted(finishing_script(definition)));
   argv.push_back(definition.suite);
   argv.emplace_back("-");
   for (const std::string& source : definition.sources) argv.push_back(source);
