@@ -10,6 +10,7 @@
 #include <csignal>
 
 #include "core/json/json.h"
+#include "images/file_tree.h"
 #include "images/import_worker.h"
 
 namespace bailiff::images {
@@ -90,6 +91,8 @@ core::Result<std::string> read_answer(int fd, Clock::time_point deadline) {
   }
 }
 
+constexpr std::size_t kMaxVariables = 1024, kMaxVariableBytes = 128 << 10, kMaxArguments = 256, kMaxSettingsBytes = 1 << 20;
+
 /// The worker read a stranger's bytes, so nothing that it says is taken for granted.
 core::Result<Imported> understand(const std::string& text, int status) {
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
@@ -107,6 +110,7 @@ core::Result<Imported> understand(const std::string& text, int status) {
     imported.image.entrypoint = document.at("entrypoint").get<std::vector<std::string>>();
     imported.image.source = document.at("source").get<std::string>();
     imported.notes = document.at("notes").get<std::vector<std::string>>();
+    if (auto sane = check_settings(imported.image); !sane) return std::unexpected(std::move(sane.error()));
     return imported;
   } catch (const Json::exception&) {
     return core::error(core::ErrorKind::internal, "the importer says nothing sensible");
@@ -114,6 +118,27 @@ core::Result<Imported> understand(const std::string& text, int status) {
 }
 
 }  // namespace
+
+core::Status check_settings(const StoredImage& image) {
+  const auto refused = [](const char* what) { return core::error(core::ErrorKind::invalid, what); };
+  std::size_t bytes = image.workdir.size();
+  if (image.env.size() > kMaxVariables) return refused("its environment has too many variables");
+  for (const auto& [name, value] : image.env) {
+    if (name.empty() || name.contains('=') || name.contains('\0') || value.contains('\0'))
+      return refused("its environment has something other than NAME=value");
+    if (name.size() + value.size() > kMaxVariableBytes) return refused("a variable of its environment is too large");
+    bytes += name.size() + value.size();
+  }
+  if (image.workdir.contains('\0') || image.workdir.size() > kMaxPathBytes || (!image.workdir.empty() && !image.workdir.starts_with('/')))
+    return refused("its WorkingDir is no absolute path");
+  if (image.entrypoint.size() > kMaxArguments) return refused("its Entrypoint has too many words");
+  for (const std::string& word : image.entrypoint) {
+    if (word.contains('\0')) return refused("its Entrypoint has a NUL byte");
+    bytes += word.size();
+  }
+  if (bytes > kMaxSettingsBytes) return refused("its environment and Entrypoint are too large");
+  return {};
+}
 
 core::Result<ImportWorker> ImportWorker::find() {
   std::string path(4096, '\0');
@@ -148,7 +173,7 @@ core::Result<Imported> import_image(const ImageStore& store, const ImportWorker&
   imported->image.name = request.name;
   if (!request.source.empty()) imported->image.source = request.source;
   for (const auto& [name, value] : request.env) imported->image.env[name] = value;
-  auto stored = draft->commit(std::move(imported->image));
+  auto stored = draft->commit(std::move(imported->image), request.before_named);
   if (!stored) return std::unexpected(std::move(stored.error()));
   imported->image = std::move(*stored);
   return imported;

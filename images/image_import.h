@@ -3,6 +3,7 @@
 #include <chrono>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/fd.h"
@@ -33,7 +34,14 @@ struct ImportRequest {
   std::string source{};                                  // what the manifest says it came from; empty: what the worker found it to be
   std::map<std::string, std::string> env{};              // over the image's own
   std::chrono::seconds at_most = std::chrono::hours(1);  // for reading the archive
+  ImageStore::BeforeNamed before_named{};
 };
+
+/// What the manifest says of an image that was brought over the network: languages are not looked for in it.
+inline constexpr std::string_view kSourceHttp = "http";
+
+/// invalid: the environment, the working directory or the entrypoint is nothing that a program can be started with.
+core::Status check_settings(const StoredImage& image);
 
 /// Imports what is behind `input`: a file or pipe with an archive, or the directory of an OCI layout. Blocks. ErrorKind::invalid: the
 /// archive is refused, with the reason. Nothing is left of what fails.

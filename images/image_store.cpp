@@ -91,7 +91,7 @@ std::string content_name(std::string_view digest) {
 
 core::Result<ImageStore> ImageStore::open(const std::string& directory) {
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) return core::errno_error("cannot make " + directory);
-  core::Fd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  core::Fd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd.valid()) return core::errno_error("cannot open " + directory);
   return ImageStore(directory, std::move(fd));
 }
@@ -125,14 +125,25 @@ core::Result<core::Fd> ImageStore::hold(const std::string& digest) const {
   if (!is_digest(digest)) return core::error(core::ErrorKind::invalid, "no digest: " + digest);
   core::Fd file(::openat(fd_.get(), content_file(digest).c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   if (!file.valid()) return core::errno_error("open image " + digest);
+  if (struct stat info{}; ::fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode))
+    return core::error(core::ErrorKind::invalid, "no plain file: image " + digest);
   if (::flock(file.get(), LOCK_SH | LOCK_NB) != 0) return core::errno_error("hold image " + digest);
   return file;
 }
 
 core::Result<core::Fd> ImageStore::lock(unsigned wait_s) const {
-  core::Fd file(::openat(fd_.get(), ".lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!file.valid()) return core::errno_error("cannot open the lock of " + directory_);
-  if (auto given = give_to_owner(file.get()); !given) return std::unexpected(std::move(given.error()));
+  // We may be root in a directory of somebody else's: only what we made is given away, and of what is there only a plain file is taken.
+  constexpr int kFlags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+  core::Fd file(::openat(fd_.get(), ".lock", kFlags | O_CREAT | O_EXCL, 0600));
+  if (file.valid()) {
+    if (auto given = give_to_owner(file.get()); !given) return std::unexpected(std::move(given.error()));
+  } else {
+    file = core::Fd(::openat(fd_.get(), ".lock", kFlags));
+    if (!file.valid()) return core::errno_error("cannot open the lock of " + directory_);
+    struct stat info{};
+    if (::fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode) || info.st_nlink > 1)
+      return core::error(core::ErrorKind::invalid, fmt::format("{}/.lock is no file of its own", directory_));
+  }
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(wait_s);
   while (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK && errno != EINTR) return core::errno_error("cannot lock " + directory_);
@@ -172,7 +183,7 @@ ImageStore::Draft::~Draft() {
   if (lock_.valid() && !temporary_.empty()) (void)::unlinkat(store_->fd_.get(), temporary_.c_str(), 0);
 }
 
-core::Result<StoredImage> ImageStore::Draft::commit(StoredImage image) {
+core::Result<StoredImage> ImageStore::Draft::commit(StoredImage image, const BeforeNamed& before_named) {
   if (!is_image_name(image.name)) return core::error(core::ErrorKind::invalid, fmt::format("\"{}\" is no name for an image", image.name));
   struct stat info{};
   if (::fstat(content_.get(), &info) != 0) return core::errno_error("look at the new image");
@@ -191,7 +202,10 @@ core::Result<StoredImage> ImageStore::Draft::commit(StoredImage image) {
   } else if (errno != EEXIST) {
     return core::errno_error("name the new image");
   }
-  if (auto written = store_->write_manifest(image); !written) {
+  content_.reset();  // nobody may have it open for writing who wants it mounted
+  auto written = before_named ? before_named(image) : core::Status{};
+  if (written) written = store_->write_manifest(image);
+  if (!written) {
     if (temporary_.empty()) (void)store_->remove_content(image.digest);  // unless another name stands for it
     return std::unexpected(std::move(written.error()));
   }
@@ -200,7 +214,8 @@ core::Result<StoredImage> ImageStore::Draft::commit(StoredImage image) {
 
 core::Status ImageStore::write_manifest(const StoredImage& image) const {
   const std::string temporary = fmt::format("{}{}{}", kTemporaryPrefix, ::getpid(), kManifestSuffix);
-  const core::Fd file(::openat(fd_.get(), temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
+  (void)::unlinkat(fd_.get(), temporary.c_str(), 0);  // of a process before us with our number; we hold the lock
+  const core::Fd file(::openat(fd_.get(), temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!file.valid()) return core::errno_error("write the image's manifest");
   auto written = write_at(file.get(), to_json(image).dump(2, ' ', false, Json::error_handler_t::replace) + "\n", 0);
   if (written) written = give_to_owner(file.get());

@@ -11,6 +11,7 @@
 // Who uses an image holds a shared lock on its content (hold()); what is held is not removed. Any process may read at any time; functions
 // may be called from any thread.
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -60,6 +61,7 @@ class ImageStore {
   /// The content of an image, locked so that nobody removes it while the descriptor lives.
   [[nodiscard]] core::Result<core::Fd> hold(const std::string& digest) const;
 
+  using BeforeNamed = std::function<core::Status(const StoredImage&)>;
   /// An image on its way in. What is not committed is gone with the object.
   class Draft {
    public:
@@ -68,8 +70,9 @@ class ImageStore {
     [[nodiscard]] int spool() const { return spool_.get(); }  // unnamed; for the importer's use
     [[nodiscard]] int content() const { return content_.get(); }
     /// Flushes what is in content(), names it by its digest and puts `image` (whose digest and bytes are filled in) in the place of
-    /// whatever had its name.
-    core::Result<StoredImage> commit(StoredImage image);
+    /// whatever had its name. Before that, once the content is in its place, `before_named` is asked; its Error ends it, and what had
+    /// the name has it still.
+    core::Result<StoredImage> commit(StoredImage image, const BeforeNamed& before_named = {});
 
    private:
     friend class ImageStore;

@@ -439,6 +439,75 @@ TEST_F(StoreTest, AFailedImportLeavesNothing) {
   EXPECT_EQ(files().size(), 2U);
 }
 
+TEST_F(StoreTest, AFailedReplacementLeavesWhatWasThere) {
+  const auto first = import("name", plain());
+  ASSERT_TRUE(first);
+  Tar tar;
+  const std::string other = with_root(tar).file("more", "x").finish();
+  std::string asked;
+  const auto refuse = [&](const StoredImage& image) -> core::Status {
+    asked = image.digest;
+    EXPECT_TRUE(std::filesystem::exists(directory_ / (content_name(asked) + ".erofs")));
+    return core::error(core::ErrorKind::unavailable, "cannot be mounted");
+  };
+  const ImportRequest request{.name = "name", .before_named = refuse};
+  EXPECT_EQ(import_image(*store_, *worker_, request, memory_file(other).get()).error().kind, core::ErrorKind::unavailable);
+  EXPECT_EQ(asked, "sha256:" + import_bytes(other).digest);
+  EXPECT_EQ(store_->find("name")->digest, first->image.digest);
+  EXPECT_EQ(files(), (std::set<std::string>{content_name(first->image.digest) + ".erofs", "name.json"}));
+}
+
+TEST_F(StoreTest, OpensNothingThatSomebodyElsePutThere) {
+  const auto outside = directory_.string() + ".outside";
+  std::ofstream(outside) << "kept";
+  const auto lock = directory_ / ".lock";
+  std::filesystem::remove(lock);
+  for (const bool hard : {true, false}) {
+    if (hard) std::filesystem::create_hard_link(outside, lock);
+    else std::filesystem::create_symlink(outside, lock);
+    EXPECT_FALSE(store_->draft(0)) << hard;
+    std::filesystem::remove(lock);
+  }
+  ASSERT_EQ(::mkfifo(lock.c_str(), 0600), 0);
+  EXPECT_FALSE(store_->draft(0));
+  std::filesystem::remove(lock);
+  // A manifest on its way in is never written through what has its name.
+  std::filesystem::create_hard_link(outside, directory_ / (".new-" + std::to_string(::getpid()) + ".json"));
+  ASSERT_TRUE(import("tools", plain()));
+  std::filesystem::create_hard_link(outside, directory_ / (".new-" + std::to_string(::getpid()) + ".json"));
+  ASSERT_TRUE(store_->note_versions("tools", store_->find("tools")->digest, {{"c", {{"gcc"}, "12"}}}));
+  std::string text;
+  std::getline(std::ifstream(outside) >> std::ws, text);
+  EXPECT_EQ(text, "kept");
+  std::filesystem::remove(outside);
+
+  const auto link = directory_.string() + ".link";
+  std::filesystem::create_directory_symlink(directory_, link);
+  EXPECT_FALSE(ImageStore::open(link));
+  std::filesystem::remove(link);
+}
+
+TEST(Settings, AreWhatAProgramCanBeStartedWith) {
+  StoredImage good;
+  good.env["PATH"] = "/bin";
+  good.workdir = "/app";
+  good.entrypoint = {"/bin/e"};
+  EXPECT_TRUE(check_settings(good));
+  const auto refused = [&](const std::function<void(StoredImage&)>& change) {
+    StoredImage bad = good;
+    change(bad);
+    return !check_settings(bad);
+  };
+  EXPECT_TRUE(refused([](auto& image) { image.env["A=B"] = "x"; }));
+  EXPECT_TRUE(refused([](auto& image) { image.env[""] = "x"; }));
+  EXPECT_TRUE(refused([](auto& image) { image.env["A"] = std::string("x\0y", 3); }));
+  EXPECT_TRUE(refused([](auto& image) { image.env["A"] = std::string(200'000, 'x'); }));
+  EXPECT_TRUE(refused([](auto& image) { image.workdir = "work"; }));
+  EXPECT_TRUE(refused([](auto& image) { image.workdir = std::string("/\0", 2); }));
+  EXPECT_TRUE(refused([](auto& image) { image.entrypoint = std::vector<std::string>(300, "x"); }));
+  EXPECT_TRUE(refused([](auto& image) { image.entrypoint = {std::string("a\0b", 3)}; }));
+}
+
 TEST_F(StoreTest, AStreamAndALayoutDirectory) {
   int ends[2];
   ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
