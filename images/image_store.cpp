@@ -133,12 +133,12 @@ core::Result<core::Fd> ImageStore::hold(const std::string& digest) const {
 
 core::Result<core::Fd> ImageStore::lock(unsigned wait_s) const {
   // We may be root in a directory of somebody else's: only what we made is given away, and of what is there only a plain file is taken.
-  constexpr int kFlags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
-  core::Fd file(::openat(fd_.get(), ".lock", kFlags | O_CREAT | O_EXCL, 0600));
+  constexpr int kFlags = O_RDWR | O_NOFOLLOW | O_NONBLOCK;
+  core::Fd file(::openat(fd_.get(), ".lock", kFlags | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (file.valid()) {
     if (auto given = give_to_owner(file.get()); !given) return std::unexpected(std::move(given.error()));
   } else {
-    file = core::Fd(::openat(fd_.get(), ".lock", kFlags));
+    file = core::Fd(::openat(fd_.get(), ".lock", kFlags | O_CLOEXEC));
     if (!file.valid()) return core::errno_error("cannot open the lock of " + directory_);
     struct stat info{};
     if (::fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode) || info.st_nlink > 1)
