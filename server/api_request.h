@@ -36,7 +36,8 @@ struct RequestRules {
 /// The document for NewJob::request.
 [[nodiscard]] std::string stored_request(const core::JobSpec& spec, const images::Catalogue& catalogue);
 /// Back again, for whoever runs the job. Limits were checked when the job was accepted and are not compared with today's ceilings (apply
-/// core::at_most). A Problem where the language or image is no longer offered; its detail may be shown to the client.
+/// core::at_most). A Problem where the language or image is no longer offered, or the image has another digest than at the submission; its
+/// detail may be shown to the client.
 [[nodiscard]] std::expected<core::JobSpec, Problem> decode_stored_request(std::string_view stored, const images::Catalogue& catalogue);
 
 }  // namespace bailiff::server

@@ -86,13 +86,31 @@ std::string stored_request(const core::JobSpec& spec, const images::Catalogue& c
   return document.dump();
 }
 
+namespace {
+
+/// A job's answer names the digest that it was accepted for, so it runs in nothing else.
+std::optional<Problem> changed_image(const Json& document, const core::JobSpec& spec, const images::Catalogue& catalogue) {
+  const images::Language* language = spec.language ? catalogue.find_language(*spec.language) : nullptr;
+  const std::string name = language != nullptr ? language->image : spec.image.value_or("");
+  const auto stored = document.find("image_digest");
+  if (stored == document.end() || !stored->is_string()) return std::nullopt;
+  const auto image = catalogue.find_image(name);
+  if (image != nullptr && image->digest == stored->get_ref<const std::string&>()) return std::nullopt;
+  return Problem{409, "the image " + name + " is not the one any more that the job was accepted for", {}, {}};
+}
+
+}  // namespace
+
 std::expected<core::JobSpec, Problem> decode_stored_request(std::string_view stored, const images::Catalogue& catalogue) {
   auto parsed = parse_json(stored);
   if (!parsed || !parsed->value.is_object() || !parsed->value.contains("request"))
     return std::unexpected(Problem{500, "the stored request cannot be read", {}, {}});
   core::Limits unbounded{};
   for (const auto& field : core::kLimitFields) unbounded.*field.member = field.zero_is_none ? 0 : UINT64_MAX;
-  return decode_job(parsed->value["request"], RequestRules{catalogue, unbounded, unbounded});
+  auto spec = decode_job(parsed->value["request"], RequestRules{catalogue, unbounded, unbounded});
+  if (!spec) return spec;
+  if (auto changed = changed_image(parsed->value, *spec, catalogue)) return std::unexpected(std::move(*changed));
+  return spec;
 }
 
 }  // namespace bailiff::server

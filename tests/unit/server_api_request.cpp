@@ -413,6 +413,16 @@ TEST(ApiRequest, StoredLimitsOutliveALoweredCeiling) {
   EXPECT_FALSE(decode_job(cpp({{"limits", {{"memory_bytes", 4294967296}}}}), rules));
 }
 
+TEST(ApiRequest, AStoredRequestOfAnotherImageIsNotRun) {
+  const auto spec = decode_job(cpp(), test_rules());
+  auto stored = stored_request(*spec, test_catalogue());
+  ASSERT_TRUE(decode_stored_request(stored, test_catalogue()));
+  stored.replace(stored.find("sha256:0123"), 11, "sha256:4567");
+  const auto changed = decode_stored_request(stored, test_catalogue());
+  ASSERT_FALSE(changed);
+  EXPECT_NE(changed.error().detail.find("image host"), std::string::npos) << changed.error().detail;
+}
+
 TEST(ApiRequest, UnreadableStoredRequest) {
   for (const char* stored : {"", "[]", "{}", "{\"request\":{\"language\":\"gone\",\"source\":\"\"}}"})
     EXPECT_FALSE(decode_stored_request(stored, test_catalogue())) << stored;
