@@ -11,6 +11,7 @@
 #include "server/api_json.h"
 #include "server/api_request.h"
 #include "server/http_fields.h"
+#include "server/image_service.h"
 
 namespace bailiff::server {
 namespace {
@@ -22,7 +23,12 @@ constexpr int kMostListed = 200, kListedAtOnce = 8;
 constexpr std::size_t kMaxKeyBytes = 255;
 
 /// Everything about a new job that its body tells.
-std::expected<storage::NewJob, Problem> new_job_of(const std::string& body, const ApiContext& context) {
+struct AcceptedJob {
+  storage::NewJob job;
+  std::string image;  // its name
+};
+
+std::expected<AcceptedJob, Problem> new_job_of(const std::string& body, const ApiContext& context) {
   auto parsed = parse_json(body);
   if (!parsed) return std::unexpected(std::move(parsed.error()));
   auto spec =
@@ -37,7 +43,13 @@ std::expected<storage::NewJob, Problem> new_job_of(const std::string& body, cons
   job.labels = spec->labels;
   job.request = stored_request(*spec, context.catalogue);
   job.request_digest = sha256_digest(body);
-  return job;
+  const auto* language = spec->language ? context.catalogue.find_language(*spec->language) : nullptr;
+  return AcceptedJob{std::move(job), language != nullptr ? language->image : spec->image.value_or("")};
+}
+
+// A braced list of temporaries stays out of the coroutine: g++ 12 does not compile all of them right.
+Response image_is_changing() {
+  return problem_response(503, "the image is being replaced or removed; try again later", {{"Retry-After", "5"}});
 }
 
 /// Printable ASCII of a bounded length, as any header value that names something.
@@ -159,12 +171,17 @@ awaitable<Response> Api::create_job(Call call) {
   if (!call.query.empty()) co_return problem_response(400, "this call takes no query parameters");
   const auto& body = call.request.body;
   auto prepare = [&body, &context = context_] { return new_job_of(body, context); };
-  auto job = co_await run_aside(body.size() > kLargeBytes, std::move(prepare));
-  if (!job) co_return problem_response(job.error());
+  auto accepted = co_await run_aside(body.size() > kLargeBytes, std::move(prepare));
+  if (!accepted) co_return problem_response(accepted.error());
+  auto* const job = &accepted->job;
   job->idempotency_key = call.request.header("Idempotency-Key");
   if (job->idempotency_key && !is_idempotency_key(*job->idempotency_key))
     co_return problem_response(400, fmt::format("Idempotency-Key must be 1 to {} printable ASCII characters", kMaxKeyBytes));
+  std::shared_ptr<const void> use;
+  if (context_.images != nullptr) use = context_.images->begin_submission(accepted->image);
+  if (context_.images != nullptr && use == nullptr) co_return image_is_changing();
   auto submitted = co_await context_.jobs.submit(std::move(*job));
+  use.reset();
   if (!submitted) co_return refused_submit(submitted.error());
   const auto wait = wait_of(call.request);
   co_await wait_for_end(submitted->id, wait, call.client);

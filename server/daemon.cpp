@@ -186,12 +186,15 @@ core::Status Daemon::find_languages() {
   if (!image_store) return std::unexpected(image_store.error());
   images_.emplace(std::move(*image_store), std::move(importer_), launcher_, *store_);
   std::vector<images::Image> all = {*host};
-  for (auto& image : images_->mount_all()) all.push_back(std::move(image));
+  auto mounted = images_->mount_all();
+  for (auto& image : mounted.built) all.push_back(std::move(image));
   auto found = load_catalogue(io_, pool_, fmt::format("/proc/self/fd/{}", languages_.get()), all, config_.ceiling);
   if (launcher_lost_) return std::unexpected(*launcher_lost_);
   if (!found) return std::unexpected(found.error());
   catalogue_ = std::move(found->catalogue);
+  for (auto& image : mounted.brought) catalogue_->offer(std::move(image));
   images_->use(*catalogue_);
+  images_->reserve(std::move(found->image_names));
   images_->note(found->news);
   languages_.reset();
   std::string names;

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "images/file_range.h"
+#include "images/file_tree.h"
 #include "server/async_result.h"
 #include "server/log.h"
 
@@ -19,66 +21,59 @@ constexpr int kPageJobs = 200;
 
 std::unexpected<core::Error> conflict(std::string what) { return core::error(core::ErrorKind::conflict, std::move(what)); }
 
-/// Whether a job that has not ended names the digest; what its author wrote may name it too, which only makes us careful.
-core::Result<bool> is_used(storage::Store& jobs, const std::string& digest) {
-  for (const auto state : {core::JobState::queued, core::JobState::running}) {
-    storage::ListQuery query;
-    query.state = state;
-    query.limit = kPageJobs;
-    while (true) {
-      const auto page = jobs.list(query);
-      if (!page) return std::unexpected(page.error());
-      if (std::ranges::any_of(*page, [&](const storage::StoredJob& job) { return job.request.contains(digest); })) return true;
-      if (page->size() < static_cast<std::size_t>(kPageJobs)) break;
-      query.before_id = page->back().id;
-    }
+/// Whether a job in one of these states names the digest; what its author wrote may name it too, which only makes us careful.
+core::Result<bool> is_named_by_jobs(storage::Store& jobs, core::JobState state, const std::string& digest) {
+  storage::ListQuery query;
+  query.state = state;
+  query.limit = kPageJobs;
+  while (true) {
+    const auto page = jobs.list(query);
+    if (!page) return std::unexpected(page.error());
+    if (std::ranges::any_of(*page, [&](const storage::StoredJob& job) { return job.request.contains(digest); })) return true;
+    if (page->size() < static_cast<std::size_t>(kPageJobs)) return false;
+    query.before_id = page->back().id;
   }
-  return false;
 }
 
-/// While it lives no other change of the name begins.
-class Change {
- public:
-  Change(std::set<std::string>& changing, std::string name) : changing_(changing), name_(std::move(name)) { changing_.insert(name_); }
-  Change(const Change&) = delete;
-  Change& operator=(const Change&) = delete;
-  ~Change() { changing_.erase(name_); }
-
- private:
-  std::set<std::string>& changing_;
-  std::string name_;
-};
+/// Pages are read one by one, and a job may go from the queue into a slot and back meanwhile: both are looked at twice. None is added,
+/// for the image is closed to new jobs.
+core::Result<bool> is_used(storage::Store& jobs, const std::string& digest) {
+  using enum core::JobState;
+  for (const auto state : {queued, running, queued, running})
+    if (const auto named = is_named_by_jobs(jobs, state, digest); !named || *named) return named;
+  return false;
+}
 
 }  // namespace
 
 ImageService::ImageService(images::ImageStore store, images::ImportWorker worker, sandbox::Launcher& launcher, storage::Store& jobs)
     : store_(std::move(store)), worker_(std::move(worker)), launcher_(launcher), jobs_(jobs) {}
 
-core::Status ImageService::mount(const images::Image& image) {
-  if (held_.contains(image.digest)) return {};
-  auto held = store_.hold(image.digest);
+core::Status ImageService::mount(const std::string& digest) {
+  if (held_.contains(digest)) return {};
+  auto held = store_.hold(digest);
   if (!held) return std::unexpected(held.error());
-  if (auto added = launcher_.add_image(image.sandbox_name()); !added) return added;
-  held_.emplace(image.digest, std::move(*held));
+  if (auto added = launcher_.add_image(images::content_name(digest)); !added) return added;
+  held_.emplace(digest, std::move(*held));
   return {};
 }
 
 core::Status ImageService::unmount(const std::string& digest) {
+  if (auto gone = launcher_.remove_image(images::content_name(digest)); !gone) return gone;
   held_.erase(digest);
-  return launcher_.remove_image(images::content_name(digest));
+  return {};
 }
 
-std::vector<images::Image> ImageService::mount_all() {
-  std::vector<images::Image> offered;
+ImageService::Mounted ImageService::mount_all() {
+  Mounted mounted;
   const auto stored = store_.list();
   if (!stored) log_error("cannot list the images", {{"why", stored.error()}});
-  if (!stored) return offered;
+  if (!stored) return mounted;
   for (const auto& entry : *stored) {
-    auto image = images::image_of(entry);
-    if (auto mounted = mount(image); !mounted) log_error("an image is left out", {{"image", image.name}, {"why", mounted.error()}});
-    else offered.push_back(std::move(image));
+    if (auto done = mount(entry.digest); !done) log_error("an image is left out", {{"image", entry.name}, {"why", done.error()}});
+    else (entry.source == images::kSourceHttp ? mounted.brought : mounted.built).push_back(images::image_of(entry));
   }
-  return offered;
+  return mounted;
 }
 
 void ImageService::note(const std::map<std::string, std::map<std::string, images::ProbedVersion>>& versions) {
@@ -95,6 +90,8 @@ core::Result<std::shared_ptr<core::Fd>> ImageService::archive_file() {
   if (archives_.size() >= kMaxArchives) return core::error(core::ErrorKind::unavailable, "too many archives at once");
   core::Fd file(::open(store_.directory().c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600));
   if (!file.valid()) return core::errno_error("make a file for an archive");
+  if (auto room = images::check_disk(file.get(), 0, images::ImportBounds{}.disk_floor_bytes); !room)
+    return std::unexpected(std::move(room.error()));
   auto shared = std::make_shared<core::Fd>(std::move(file));
   archives_.push_back(shared);
   return shared;
@@ -107,9 +104,19 @@ std::vector<std::string> ImageService::languages_in(const std::string& name) con
   return names;
 }
 
-bool ImageService::has_other_name(const images::Image& image) const {
-  return std::ranges::any_of(catalogue_->images(),
-                             [&](const auto& other) { return other.digest == image.digest && other.name != image.name; });
+std::shared_ptr<const void> ImageService::count_in(const std::shared_ptr<Names>& names, const std::string& name) {
+  const auto uncount = [names, at = names->insert(name)](const void*) { names->erase(at); };
+  return {static_cast<const void*>(names.get()), uncount};
+}
+
+std::shared_ptr<const void> ImageService::begin_submission(const std::string& image) {
+  return changing_->contains(image) ? nullptr : count_in(submitting_, image);
+}
+
+core::Status ImageService::check_changeable(const std::string& name) const {
+  if (changing_->contains(name)) return conflict("the image is being changed");
+  if (is_reserved(name)) return conflict("languages are defined for an image of this name; `bailiff image` brings it");
+  return {};
 }
 
 core::Status ImageService::check_unused_by_languages(const std::string& name) const {
@@ -118,7 +125,8 @@ core::Status ImageService::check_unused_by_languages(const std::string& name) co
   return conflict(fmt::format("languages are offered in it: {}", fmt::join(languages, " ")));
 }
 
-awaitable<core::Status> ImageService::check_unused_by_jobs(std::string digest) {
+awaitable<core::Status> ImageService::check_unused_by_jobs(std::string name, std::string digest) {
+  if (submitting_->contains(name)) co_return conflict("jobs that have not ended use it");
   auto look = [this, digest] { return is_used(jobs_, digest); };
   const auto used = co_await offload(thread_, std::move(look));
   if (!used) co_return std::unexpected(used.error());
@@ -127,66 +135,87 @@ awaitable<core::Status> ImageService::check_unused_by_jobs(std::string digest) {
 }
 
 awaitable<core::Result<images::Imported>> ImageService::import(std::string name, core::Fd archive) {
-  if (changing_.contains(name)) co_return conflict("the image is being changed");
-  const Change change(changing_, name);
-  // No job can begin to name the old content from here on, so that what the look at the jobs finds stays true.
+  if (auto can = check_changeable(name); !can) co_return std::unexpected(can.error());
+  // No job can begin to name the old content from here on, so that what the look at the jobs finds stays true; those that did can run.
+  const auto closed = count_in(changing_, name);
   const auto old = catalogue_->find_image(name);
   if (old != nullptr) {
     if (auto unused = check_unused_by_languages(name); !unused) co_return std::unexpected(unused.error());
-    catalogue_->withdraw(name);
-    const auto unused = co_await check_unused_by_jobs(old->digest);
-    if (!unused) catalogue_->offer(*old);
+    const auto unused = co_await check_unused_by_jobs(name, old->digest);
     if (!unused) co_return std::unexpected(unused.error());
   }
-  auto imported = co_await import_unlisted(name, std::move(archive));
-  if (!imported && old != nullptr) catalogue_->offer(*old);
-  if (imported && old != nullptr && old->digest != imported->image.digest && !has_other_name(*old)) {
-    if (auto gone = unmount(old->digest); !gone) log_warn("an image stays mounted", {{"image", name}, {"why", gone.error()}});
-    if (auto collected = store_.collect_garbage(); !collected) log_warn("old images stay", {{"why", collected.error()}});
-  }
-  co_return imported;
-}
-
-awaitable<core::Result<images::Imported>> ImageService::import_unlisted(std::string name, core::Fd archive) {
   auto shared = std::make_shared<core::Fd>(std::move(archive));
-  auto work = [this, name, shared] { return images::import_image(store_, worker_, {.name = name}, shared->get()); };
+  auto work = [this, name, shared] { return bring_in(name, shared->get()); };
   auto imported = co_await offload(thread_, std::move(work));
   if (!imported) co_return imported;
   const auto image = images::image_of(imported->image);
-  if (auto mounted = mount(image); !mounted) {
-    (void)store_.remove(name);
-    co_return std::unexpected(mounted.error());
-  }
   catalogue_->offer(image);
   log_info("image imported", {{"image", image.name}, {"digest", image.digest}, {"bytes", image.bytes}});
+  if (old == nullptr || old->digest == image.digest) co_return imported;
+  auto clear = [this, gone = *old] {
+    drop(gone);
+    return true;
+  };
+  (void)co_await offload(thread_, std::move(clear));
   co_return imported;
 }
 
+core::Result<images::Imported> ImageService::bring_in(const std::string& name, int archive) {
+  std::string fresh;  // mounted by us, just now
+  images::ImportRequest request{.name = name, .source = std::string(images::kSourceHttp)};
+  request.before_named = [&](const images::StoredImage& image) {
+    if (!held_.contains(image.digest)) fresh = image.digest;
+    return mount(image.digest);
+  };
+  auto imported = images::import_image(store_, worker_, request, archive);
+  if (!imported && held_.contains(fresh)) {
+    if (auto gone = unmount(fresh); !gone) log_warn("an image stays mounted", {{"image", name}, {"why", gone.error()}});
+    if (auto collected = store_.collect_garbage(); !collected) log_warn("a failed import stays", {{"why", collected.error()}});
+  }
+  return imported;
+}
+
+bool ImageService::is_named(const std::string& digest, const std::string& but) const {
+  const auto is_other = [&](const auto& image) { return image.digest == digest && image.name != but; };
+  // A name may have left the catalogue, for it is being changed, or the store, for somebody removed it there: either counts.
+  const auto stored = store_.list();
+  return !stored || std::ranges::any_of(*stored, is_other) || std::ranges::any_of(catalogue_->images(), is_other);
+}
+
+void ImageService::drop(const images::Image& old) {
+  if (is_named(old.digest, old.name)) return;
+  if (auto gone = unmount(old.digest); !gone) log_warn("an image stays mounted", {{"image", old.name}, {"why", gone.error()}});
+  if (auto collected = store_.collect_garbage(); !collected) log_warn("old images stay", {{"why", collected.error()}});
+}
+
 awaitable<core::Status> ImageService::remove(std::string name) {
-  if (changing_.contains(name)) co_return conflict("the image is being changed");
+  if (changing_->contains(name)) co_return conflict("the image is being changed");
   const auto image = catalogue_->find_image(name);
   if (image == nullptr) co_return core::error(core::ErrorKind::not_found, "no such image");
   if (image->kind != "erofs") co_return conflict("the host image cannot be removed");
+  if (auto can = check_changeable(name); !can) co_return can;
   if (auto unused = check_unused_by_languages(name); !unused) co_return unused;
-  const Change change(changing_, name);
+  const auto closed = count_in(changing_, name);
+  auto removed = co_await check_unused_by_jobs(name, image->digest);
+  if (!removed) co_return removed;
   catalogue_->withdraw(name);
-  auto removed = co_await check_unused_by_jobs(image->digest);
-  if (removed) removed = co_await remove_unlisted(*image);
+  auto work = [this, gone = *image] { return take_out(gone); };
+  removed = co_await offload(thread_, std::move(work));
   if (!removed) catalogue_->offer(*image);
+  if (removed) log_info("image removed", {{"image", image->name}, {"digest", image->digest}});
   co_return removed;
 }
 
-awaitable<core::Status> ImageService::remove_unlisted(images::Image image) {
-  const bool last = !has_other_name(image);
+core::Status ImageService::take_out(const images::Image& image) {
+  const bool last = !is_named(image.digest, image.name);
   if (last)
-    if (auto gone = unmount(image.digest); !gone) co_return gone;
-  auto work = [this, name = image.name] { return store_.remove(name); };
-  auto removed = co_await offload(thread_, std::move(work));
+    if (auto gone = unmount(image.digest); !gone) return gone;
+  auto removed = store_.remove(image.name);
   if (!removed && removed.error().kind == core::ErrorKind::not_found) removed = {};  // somebody removed it from the directory
   if (!removed && last)
-    if (auto again = mount(image); !again) log_error("an image is not offered any more", {{"image", image.name}, {"why", again.error()}});
-  if (removed) log_info("image removed", {{"image", image.name}, {"digest", image.digest}});
-  co_return removed;
+    if (auto again = mount(image.digest); !again)
+      log_error("an image is not offered any more", {{"image", image.name}, {"why", again.error()}});
+  return removed;
 }
 
 }  // namespace bailiff::server

@@ -6,6 +6,7 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <map>
+#include <memory>
 
 #include "sandbox/tree.h"
 #include "server/log.h"
@@ -36,9 +37,13 @@ struct Question {
 };
 
 struct Probes {
+  std::vector<images::Language> languages;
+  std::vector<images::Image> images;
+  core::Limits limits;
   std::map<std::pair<std::string, std::string>, std::string> versions;  // by language and image; empty: not there
   std::vector<core::Error> errors;
   std::size_t waiting = 0;
+  bool over = false;  // nobody waits for the answers any more
 };
 
 asio::awaitable<core::Result<std::string>> ask(SlotPool& pool, const images::Language& language, const images::Image& image,
@@ -66,18 +71,19 @@ asio::awaitable<core::Result<std::string>> ask(SlotPool& pool, const images::Lan
   co_return text;
 }
 
-asio::awaitable<void> probe(asio::io_context& io, SlotPool& pool, Question question, const core::Limits& limits, Probes& probes) {
-  const auto& [language, image] = question;
-  auto answer = co_await ask(pool, *language, *image, limits);
+asio::awaitable<void> probe(asio::io_context& io, SlotPool& pool, Question question, std::shared_ptr<Probes> probes) {
+  const auto [language, image] = question;
+  auto answer = co_await ask(pool, *language, *image, probes->limits);
   if (!answer && answer.error().kind == core::ErrorKind::unavailable)
-    answer = co_await ask(pool, *language, *image, limits);  // in another slot
+    answer = co_await ask(pool, *language, *image, probes->limits);  // in another slot
+  if (probes->over) co_return;
   if (!answer) {
     log_error("cannot ask for a language's version", {{"language", language->name}, {"image", image->name}, {"why", answer.error()}});
-    probes.errors.push_back(answer.error());
+    probes->errors.push_back(answer.error());
   } else {
-    probes.versions[{language->name, image->name}] = images::first_line(*answer);
+    probes->versions[{language->name, image->name}] = images::first_line(*answer);
   }
-  if (--probes.waiting == 0) io.stop();
+  if (--probes->waiting == 0) io.stop();
 }
 
 /// Sparing the sandbox the search: it would find no tool that is not there.
@@ -88,10 +94,10 @@ bool may_be_on_host(const images::Language& language) {
 }
 
 /// What is known already goes to `probes`, what is not is returned.
-std::vector<Question> questions(const std::vector<images::Language>& languages, const std::vector<images::Image>& images, Probes& probes) {
+std::vector<Question> questions(Probes& probes) {
   std::vector<Question> open;
-  for (const auto& language : languages) {
-    for (const auto* image : images::candidates(language, images)) {
+  for (const auto& language : probes.languages) {
+    for (const auto* image : images::candidates(language, probes.images)) {
       const auto known = image->versions.find(language.name);
       if (known != image->versions.end() && known->second.command == language.version_command)
         probes.versions[{language.name, image->name}] = known->second.version;
@@ -105,28 +111,37 @@ std::vector<Question> questions(const std::vector<images::Language>& languages, 
 
 core::Result<FoundLanguages> load_catalogue(asio::io_context& io, SlotPool& pool, const std::string& directory,
                                             const std::vector<images::Image>& images, const core::Limits& ceiling) {
-  const auto languages = images::read_definitions(directory);
+  auto languages = images::read_definitions(directory);
   if (!languages) return std::unexpected(languages.error());
-  const auto limits = probe_limits(ceiling);
-  Probes probes;
-  const auto open = questions(*languages, images, probes);
+  // Shared with those that ask: one that gets no answer in time is still there when this ends.
+  const auto shared = std::make_shared<Probes>(Probes{std::move(*languages), images, probe_limits(ceiling), {}, {}, 0, false});
+  Probes& probes = *shared;
+  const auto open = questions(probes);
   probes.waiting = open.size();
-  for (const auto& question : open) asio::co_spawn(io, probe(io, pool, question, limits, probes), asio::detached);
+  for (const auto& question : open) asio::co_spawn(io, probe(io, pool, question, shared), asio::detached);
+  const auto deadline = std::chrono::steady_clock::now() + kAllProbes;
   if (probes.waiting > 0) {
     io.restart();
     io.run_for(kAllProbes);
     io.restart();
   }
-  if (probes.waiting > 0) return core::error(core::ErrorKind::internal, "the slots did not answer for every language's version");
-  if (probes.versions.empty() && !probes.errors.empty())
-    return core::error(core::ErrorKind::internal, "the sandbox runs nothing: " + probes.errors.front().what);
+  probes.over = true;
+  if (probes.waiting > 0 && std::chrono::steady_clock::now() < deadline)
+    return core::error(core::ErrorKind::internal, "the languages were not asked: the server ends");
+  for (const auto& [language, image] : open)
+    if (probes.waiting > 0 && !probes.versions.contains({language->name, image->name}))
+      log_error("an image does not answer for a language", {{"language", language->name}, {"image", image->name}});
+  if (probes.versions.empty() && (!probes.errors.empty() || probes.waiting > 0))
+    return core::error(core::ErrorKind::internal,
+                       "the sandbox runs nothing: " + (probes.errors.empty() ? "no answer" : probes.errors[0].what));
   auto catalogue = images::Catalogue::load(directory, images, [&](const images::Language& language) -> std::optional<std::string> {
     const auto found = probes.versions.find({language.name, language.image});
     if (found == probes.versions.end() || found->second.empty()) return std::nullopt;
     return found->second;
   });
   if (!catalogue) return std::unexpected(catalogue.error());
-  FoundLanguages found{std::move(*catalogue), {}};
+  FoundLanguages found{std::move(*catalogue), {}, {}};
+  for (const auto& language : probes.languages) found.image_names.insert(language.image);
   for (const auto& [language, image] : open)
     if (const auto answer = probes.versions.find({language->name, image->name}); image->kind != "host" && answer != probes.versions.end())
       found.news[image->name][language->name] = {language->version_command, answer->second};

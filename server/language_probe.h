@@ -3,6 +3,7 @@
 // image is known to answer it.
 #include <boost/asio/io_context.hpp>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,10 +17,11 @@ namespace bailiff::server {
 struct FoundLanguages {
   images::Catalogue catalogue;
   std::map<std::string, std::map<std::string, images::ProbedVersion>> news;  // by image, by language: what was asked now; not of `host`
+  std::set<std::string> image_names;  // that definitions have, of images that are there or not
 };
 
-/// Runs `io` until all answers are there (or `io` is stopped, which is an Error). A language whose command does not end well is left out; a
-/// sandbox that cannot run any command at all is an Error.
+/// Runs `io` until all answers are there or the time for them is over (or `io` is stopped, which is an Error). A language whose command
+/// does not end well, or not in time, is left out, in that image; a sandbox that cannot run any command at all is an Error.
 core::Result<FoundLanguages> load_catalogue(boost::asio::io_context& io, SlotPool& pool, const std::string& directory,
                                             const std::vector<images::Image>& images, const core::Limits& ceiling);
 

@@ -94,6 +94,27 @@ TEST_F(ImageTest, WhatIsInUseCannotVanish) {
   EXPECT_EQ(run(command({"true"})).at("verdict"), "ok");
 }
 
+TEST_F(ImageTest, ARefusedChangeHarmsNoJobThatWaits) {
+  ASSERT_NO_FATAL_FAILURE(start({"--slots", "1"}));
+  ASSERT_EQ(http().post_bytes("/v1/images?name=used", archive("x")).status, 201);
+  std::vector<std::string> waiting;
+  for (int i = 0; i < 40; ++i) waiting.push_back(submit(in_image("used", {"true"})));
+  int refused = 0;
+  while (state_of(waiting.back()) == "queued") {
+    EXPECT_EQ(http().remove("/v1/images/used").status, 409);
+    ++refused;
+  }
+  EXPECT_GT(refused, 0);
+  for (const auto& id : waiting) EXPECT_EQ(wait(id).at("verdict"), "ok");
+}
+
+TEST_F(ImageTest, LanguagesTakeNoImageFromTheNetwork) {
+  ASSERT_NO_FATAL_FAILURE(start());
+  const auto refused = http().post_bytes("/v1/images?name=common", archive("x"));
+  EXPECT_EQ(refused.status, 409) << refused.body;
+  EXPECT_TRUE(find_image("common").is_null());
+}
+
 TEST_F(ImageTest, RefusalsTellWhy) {
   ASSERT_NO_FATAL_FAILURE(start());
   const auto refused = http().post_bytes("/v1/images?name=bad", archive("x", "../../../../../etc/hostname"));
