@@ -91,6 +91,7 @@ std::optional<Response> Api::answer_head(const Request& request) const {
   const auto& media_type = match.route->media_type;
   if (!accepts(request.header("Accept").value_or(""), media_type))
     return problem_response(406, "the answer would be " + media_type + ", which Accept refuses");
+  if (match.route->takes_file) return fault_of_upload(request, *target);
   if (!match.route->takes_json) return std::nullopt;
   const auto content_type = request.header("Content-Type");
   if (content_type && !is_json_type(*content_type))

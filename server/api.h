@@ -40,6 +40,8 @@ class Api {
   [[nodiscard]] std::optional<Response> answer_head(const Request& request) const;
   /// A file to receive the body in, where the request is for a route that takes one (Request::body_file).
   [[nodiscard]] std::optional<core::Result<std::shared_ptr<core::Fd>>> body_file(const Request& request) const;
+  /// Writes a piece of it, in a thread aside.
+  boost::asio::awaitable<core::Status> write_body(const core::Fd& file, std::string_view bytes, std::uint64_t offset);
   /// The answer. Never throws: what goes wrong on our side is logged and is a 500.
   boost::asio::awaitable<Response> handle(const Request& request, Client& client);
   [[nodiscard]] const Router& router() const { return router_; }
@@ -76,6 +78,7 @@ class Api {
   boost::asio::awaitable<Response> show_images(Call call);
   boost::asio::awaitable<Response> import_image(Call call);
   boost::asio::awaitable<Response> delete_image(Call call);
+  [[nodiscard]] std::optional<Response> fault_of_upload(const Request& request, const Target& target) const;
   boost::asio::awaitable<Response> show_system(Call call);
 
   /// `work` in the thread aside where it is large, else at once. The loop also schedules jobs, so nothing may hold it for long.
@@ -90,7 +93,7 @@ class Api {
   ApiContext context_;
   const HttpBounds bounds_;
   Router router_;
-  boost::asio::thread_pool aside_{1};
+  boost::asio::thread_pool aside_{1}, files_{1};
 };
 
 /// What a client may know of an Error: its kind. The rest is logged as "<doing>: <what>".

@@ -1,7 +1,10 @@
 // Routes about images: what there is, bringing one in, removing one.
 #include <algorithm>
 
+#include "images/file_range.h"
+#include "images/file_tree.h"
 #include "server/api.h"
+#include "server/async_result.h"
 #include "server/http_fields.h"
 #include "server/image_service.h"
 
@@ -23,6 +26,14 @@ Json image_to_json(const images::Image& image, const images::Catalogue& catalogu
           {"env", image.env},
           {"workdir", image.workdir.empty() ? Json(nullptr) : Json(core::to_utf8(image.workdir))},
           {"entrypoint", image.entrypoint}};
+}
+
+constexpr std::string_view kArchiveTypes[] = {"application/octet-stream", "application/x-tar"};
+
+bool is_media_type(std::string_view content_type, std::string_view type) {
+  content_type = content_type.substr(0, content_type.find(';'));
+  while (content_type.ends_with(' ') || content_type.ends_with('\t')) content_type.remove_suffix(1);
+  return equals_ignoring_case(content_type, type);
 }
 
 /// What a client may know of a change that failed: all of it where it is about the client's own input.
@@ -54,6 +65,32 @@ std::optional<core::Result<std::shared_ptr<core::Fd>>> Api::body_file(const Requ
   return context_.images->archive_file();
 }
 
+/// Everything that can be known before gigabytes are received. The content types are none that a page of another site can send by itself.
+std::optional<Response> Api::fault_of_upload(const Request& request, const Target& target) const {
+  const auto content_type = request.header("Content-Type").value_or("");
+  if (std::ranges::none_of(kArchiveTypes, [&](auto type) { return is_media_type(content_type, type); }))
+    return problem_response(415, "the body must be application/octet-stream or application/x-tar",
+                            {{"Accept", "application/octet-stream, application/x-tar"}});
+  const auto encoding = request.header("Content-Encoding");
+  if (encoding && !equals_ignoring_case(*encoding, "identity"))
+    return problem_response(415, "a body that is compressed on the way is not supported", {{"Accept-Encoding", "identity"}});
+  if (target.query.size() != 1 || target.query.front().first != "name")
+    return problem_response(422, "say ?name=NAME, what the image shall be called, and nothing else");
+  const auto& name = target.query.front().second;
+  if (!images::is_image_name(name)) return problem_response(422, "name: expected a-z 0-9 . _ + -, at most 64, not \"host\" or \"sha256…\"");
+  if (context_.images != nullptr && context_.images->is_reserved(name))
+    return problem_response(409, "languages are defined for an image of this name; the server's operator brings it, with `bailiff image`");
+  return std::nullopt;
+}
+
+awaitable<core::Status> Api::write_body(const core::Fd& file, std::string_view bytes, std::uint64_t offset) {
+  auto write = [fd = file.get(), bytes, offset]() -> core::Status {
+    if (auto room = images::check_disk(fd, bytes.size(), images::ImportBounds{}.disk_floor_bytes); !room) return room;
+    return images::write_at(fd, bytes, offset);
+  };
+  co_return co_await offload(files_, std::move(write));
+}
+
 awaitable<Response> Api::show_images(Call) {
   Json items = Json::array();
   for (const auto& image : context_.catalogue.images()) items.push_back(image_to_json(image, context_.catalogue));
@@ -61,18 +98,14 @@ awaitable<Response> Api::show_images(Call) {
 }
 
 awaitable<Response> Api::import_image(Call call) {
-  const auto name = std::ranges::find(call.query, "name", [](const auto& parameter) { return parameter.first; });
-  const bool alone = call.query.size() == 1 && name != call.query.end();
-  if (!alone) co_return problem_response(422, "say ?name=NAME, what the image shall be called, and nothing else");
-  if (!images::is_image_name(name->second))
-    co_return problem_response(422, "name: expected a-z 0-9 . _ + -, at most 64, not \"host\" or \"sha256…\"");
+  const std::string name = call.query.front().second;  // fault_of_upload() saw it
   if (context_.images == nullptr || call.request.body_file == nullptr) co_return problem_response(503, "images cannot be changed here");
-  auto imported = co_await context_.images->import(name->second, std::move(*call.request.body_file));
+  auto imported = co_await context_.images->import(name, std::move(*call.request.body_file));
   if (!imported) co_return problem_response(problem_of_image(imported.error()));
   Json document = image_to_json(images::image_of(imported->image), context_.catalogue);
   document["notes"] = imported->notes;
   Response response = json_response(201, document);
-  response.headers.emplace_back("Location", "/v1/images/" + name->second);
+  response.headers.emplace_back("Location", "/v1/images/" + name);
   co_return response;
 }
 

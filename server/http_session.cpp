@@ -61,21 +61,6 @@ Problem problem_of_read(const error_code& ec) {
   return {400, "the request is not valid HTTP/1.1", {}, {}};
 }
 
-core::Status write_at(int fd, std::string_view bytes, std::uint64_t offset) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) {
-      auto failed = core::errno_error("write a request's body");
-      if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG) failed.error().kind = core::ErrorKind::unavailable;
-      return failed;
-    }
-    bytes.remove_prefix(static_cast<std::size_t>(written));
-    offset += static_cast<std::uint64_t>(written);
-  }
-  return {};
-}
-
 Problem too_many_connections() { return {503, "too many connections; try again later", {}, {{"Retry-After", "1"}}}; }
 Problem must_upgrade() { return {426, "this is a WebSocket (RFC 6455): GET with Upgrade: websocket", {}, {{"Upgrade", "websocket"}}}; }
 Problem foreign_origin() { return {403, "a page of another origin may not connect here", {}, {}}; }
@@ -228,7 +213,8 @@ awaitable<std::optional<Problem>> Session::receive_file(Parser&& header, const c
     if (ec && ec != http::error::need_buffer) co_return problem_of_read(ec);
     const std::string_view bytes(piece.data(), piece.size() - body.size);
     if (received + bytes.size() > context_.bounds.file_bytes) co_return problem_of_read(http::error::body_limit);
-    if (const auto written = write_at(file.get(), bytes, received); !written) co_return problem_of(written.error(), "receive a file");
+    const auto written = co_await context_.api.write_body(file, bytes, received);
+    if (!written) co_return problem_of(written.error(), "receive a file");
     received += bytes.size();
   }
   co_return std::nullopt;

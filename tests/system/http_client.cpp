@@ -37,7 +37,8 @@ HttpAnswer HttpClient::send(const char* method, const std::string& path, const s
   curl_easy_reset(curl);
   HttpAnswer answer;
   curl_slist* list = nullptr;
-  headers.push_back("Content-Type: application/json");
+  const auto is_type = [](const std::string& header) { return header.starts_with("Content-Type:"); };
+  if (std::ranges::none_of(headers, is_type)) headers.push_back("Content-Type: application/json");
   headers.push_back("Expect:");
   for (const auto& header : headers) list = curl_slist_append(list, header.c_str());
   curl_easy_setopt(curl, CURLOPT_URL, (base_url_ + path).c_str());

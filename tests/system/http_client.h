@@ -24,7 +24,9 @@ class HttpClient {
   }
   HttpAnswer remove(const std::string& path) const { return send("DELETE", path, "", {}); }
   /// POST of a file's bytes.
-  HttpAnswer post_bytes(const std::string& path, const std::string& bytes) const { return send("POST", path, bytes, {}); }
+  HttpAnswer post_bytes(const std::string& path, const std::string& bytes) const {
+    return send("POST", path, bytes, {"Content-Type: application/octet-stream"});
+  }
 
  private:
   HttpAnswer send(const char* method, const std::string& path, const std::string& body, std::vector<std::string> headers) const;

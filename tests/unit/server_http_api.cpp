@@ -90,11 +90,30 @@ TEST_F(HttpApi, FaultyBodies) {
   EXPECT_EQ(store.size(), 0U);
 }
 
+TEST_F(HttpApi, AnUploadIsRefusedByItsHead) {
+  const auto status = [&](const std::string& target, const std::string& more = "") {
+    RawClient client(port);
+    client.send("POST " + target + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-tar\r\nContent-Length: 1000000000\r\n" + more +
+                "\r\n");
+    return client.read().status;
+  };
+  EXPECT_EQ(status("/v1/images?name=host"), 422);
+  EXPECT_EQ(status("/v1/images?name=..%2Fx"), 422);
+  EXPECT_EQ(status("/v1/images"), 422);
+  EXPECT_EQ(status("/v1/images?name=a&name=b"), 422);
+  EXPECT_EQ(status("/v1/images?name=x", "Content-Encoding: gzip\r\n"), 415);
+  EXPECT_EQ(status("/v1/images?name=x"), 503) << "this server has no images to change";
+}
+
 TEST_F(HttpApi, MediaTypes) {
   EXPECT_EQ(ask("POST", "/v1/jobs", "Content-Type: application/x-www-form-urlencoded\r\n", kJob).status, 415);
   EXPECT_EQ(ask("POST", "/v1/jobs", "Content-Type: application/json\r\nContent-Encoding: gzip\r\n", kJob).status, 415);
   EXPECT_EQ(ask("POST", "/v1/jobs", "", kJob).status, 202);
   EXPECT_EQ(ask("GET", "/v1/languages", "Accept: text/html\r\n").status, 406);
+  // What a page of another site can make a browser send.
+  for (const char* type : {"", "Content-Type: text/plain\r\n", "Content-Type: application/x-www-form-urlencoded\r\n",
+                           "Content-Type: multipart/form-data; boundary=x\r\n"})
+    EXPECT_EQ(ask("POST", "/v1/images?name=x", type, "x").status, 415) << type;
   EXPECT_EQ(ask("GET", "/v1/languages", "Accept: text/html, */*;q=0.1\r\n").status, 200);
 }
 
