@@ -27,6 +27,7 @@ namespace {
 
 constexpr std::uint32_t kIdsPerSlot = 65536;
 constexpr int kMustRestart = 3;
+constexpr int kBetweenLooks = 2000;  // milliseconds, at whether an idle slot keeps an image that is gone
 constexpr std::chrono::microseconds kPause(1500);  // long enough to make a sandbox in
 
 /// A descriptor from the caller: only memfds, so that no read or write on it can block or reach anything else.
@@ -176,11 +177,18 @@ class SlotProcess {
     return next().clear();
   }
 
-  /// Waits for the caller, and meanwhile finishes what tidy() began.
+  /// Waits for the caller, and meanwhile finishes what tidy() began and lets go of images that are removed.
   void await_request() {
     pollfd entries[] = {{caller_.get(), POLLIN, 0}, {current().prepared_fd(), POLLIN, 0}};
     while (entries[0].revents == 0) {
-      if (poll(entries, 2, -1) < 0 && errno != EINTR) return;
+      const int count = poll(entries, 2, kBetweenLooks);
+      if (count < 0 && errno != EINTR) return;
+      if (count == 0) {
+        for (const auto& stall : stalls_)
+          (void)stall->leave_gone_image();  // what fails here fails again, and is reported, when the stall is needed
+        entries[1].fd = current().prepared_fd();
+        continue;
+      }
       if (entries[1].revents == 0) continue;
       (void)current().ready(image_root_, limits_);  // what fails here fails again, and is reported, when it is needed
       entries[1].fd = -1;

@@ -10,6 +10,7 @@
 #include <csignal>
 #include <tuple>
 
+#include "sandbox/image_mounts.h"
 #include "sandbox/kernel_file.h"
 #include "sandbox/socket.h"
 
@@ -149,6 +150,13 @@ core::Status Stall::adapt(const core::Limits& limits) {
 void Stall::discard() {
   if (sandbox_.init >= 0) (void)syscall(SYS_pidfd_send_signal, sandbox_.pidfd.get(), SIGKILL, nullptr, 0);
   state_ = State::discarded;
+}
+
+core::Status Stall::leave_gone_image() {
+  if (!spawner_ || is_image_root(image_root_)) return {};
+  auto cleared = clear();
+  spawner_.reset();
+  return cleared;
 }
 
 bool Stall::kill_and_reap() {

@@ -42,6 +42,8 @@ class Stall {
   void discard();
   /// Kills what is left of the sandbox, reaps it and removes its groups. Harmless when there is none.
   core::Status clear();
+  /// Ends everything in it where the image that it stays in is not offered any more, and so lets go of the image.
+  core::Status leave_gone_image();
   /// True when prepare() for this image will not have to start a spawner.
   [[nodiscard]] bool is_warm(const std::string& image_root) const { return spawner_ && image_root == image_root_; }
   [[nodiscard]] Station& station() { return *station_; }

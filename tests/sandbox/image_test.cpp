@@ -6,9 +6,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <set>
+#include <sstream>
+#include <thread>
 
 #include "sandbox/erofs_mount.h"
 #include "sandbox/image_mounts.h"
@@ -104,6 +108,48 @@ TEST_F(ImageTest, AStepSeesTheImageAddedWhileItsSlotRuns) {
   const auto late = run_in(*slot, name_, {"exit", "0"});
   ASSERT_FALSE(late.report);
   EXPECT_EQ(late.report.error().kind, ErrorKind::invalid);
+  ASSERT_TRUE(launcher->add_image(name_));
+  EXPECT_EQ(run_in(*slot, name_, {"exit", "0"}).verdict(), Verdict::ok);
+}
+
+/// Device numbers of EROFS mounts, in the words of /proc/PID/mountinfo.
+std::set<std::string> erofs_devices(std::istream&& mountinfo) {
+  std::set<std::string> devices;
+  for (std::string line; std::getline(mountinfo, line);) {
+    if (line.find(" - erofs ") == std::string::npos) continue;
+    std::istringstream fields(line);
+    std::string id, parent, device;
+    fields >> id >> parent >> device;
+    devices.insert(device);
+  }
+  return devices;
+}
+
+bool anybody_mounts(const std::string& device) {
+  std::error_code fault;
+  for (const auto& process : fs::directory_iterator("/proc", fault))
+    if (std::isdigit(static_cast<unsigned char>(process.path().filename().c_str()[0])) != 0 &&
+        erofs_devices(std::ifstream(process.path() / "mountinfo")).contains(device))
+      return true;
+  return false;
+}
+
+TEST_F(ImageTest, AnIdleSlotLetsGoOfARemovedImage) {
+  auto launcher = launch();
+  ASSERT_TRUE(launcher) << launcher.error().what;
+  auto slot = launcher->next_slot();
+  ASSERT_TRUE(slot) << slot.error().what;
+  ASSERT_TRUE(launcher->add_image(name_));
+  std::string mounts;
+  for (int i = 0; i < 4; ++i) mounts = run_in(*slot, name_, {"print_file", "/proc/self/mountinfo"}).out;
+  const auto devices = erofs_devices(std::istringstream(mounts));
+  ASSERT_EQ(devices.size(), 1U) << mounts;
+  EXPECT_TRUE(anybody_mounts(*devices.begin()));
+  ASSERT_TRUE(launcher->remove_image(name_));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (anybody_mounts(*devices.begin()) && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_FALSE(anybody_mounts(*devices.begin()));
   ASSERT_TRUE(launcher->add_image(name_));
   EXPECT_EQ(run_in(*slot, name_, {"exit", "0"}).verdict(), Verdict::ok);
 }
