@@ -1,14 +1,19 @@
 #include "server/web_pages.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <boost/asio/awaitable.hpp>
+#include <cerrno>
+#include <cstdint>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <utility>
 
+#include "core/fd.h"
 #include "server/api.h"
 #include "server/http_fields.h"
 #include "server/http_router.h"
@@ -47,13 +52,23 @@ bool is_plain(std::string_view name) {
   });
 }
 
+/// A regular file by its own name, never what a link of that name points to.
 core::Result<std::string> read_file(const fs::path& path, std::size_t most_bytes) {
-  std::ifstream stream(path, std::ios::binary);
-  if (!stream) return core::error(core::ErrorKind::invalid, "cannot open " + path.string());
-  std::string bytes(most_bytes + 1, '\0');
-  stream.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  bytes.resize(static_cast<std::size_t>(stream.gcount()));
-  if (bytes.size() > most_bytes) return core::error(core::ErrorKind::invalid, "its files are larger than 16 MiB together");
+  const core::Fd file(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!file.valid()) return core::errno_error("cannot open " + path.string());
+  struct stat status{};
+  if (::fstat(file.get(), &status) != 0) return core::errno_error("cannot examine " + path.string());
+  if (!S_ISREG(status.st_mode)) return core::error(core::ErrorKind::invalid, path.string() + " is no regular file");
+  if (static_cast<std::uintmax_t>(status.st_size) > most_bytes)
+    return core::error(core::ErrorKind::invalid, "its files are larger than 16 MiB together");
+  std::string bytes(static_cast<std::size_t>(status.st_size), '\0');
+  for (std::size_t taken = 0; taken < bytes.size();) {
+    const auto count = ::read(file.get(), bytes.data() + taken, bytes.size() - taken);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return core::errno_error("cannot read " + path.string());
+    if (count == 0) return core::error(core::ErrorKind::invalid, path.string() + " became shorter while it was read");
+    taken += static_cast<std::size_t>(count);
+  }
   return bytes;
 }
 
@@ -62,11 +77,11 @@ core::Result<std::vector<std::string>> list_files(const fs::path& directory) {
   std::vector<std::string> names;
   std::error_code failed;
   for (const std::string& folder : {std::string(), std::string(kAssets)}) {
-    if (!folder.empty() && !fs::is_directory(directory / folder, failed)) continue;
+    if (!folder.empty() && fs::symlink_status(directory / folder, failed).type() != fs::file_type::directory) continue;
     for (fs::directory_iterator entry(directory / folder, failed), end; !failed && entry != end; entry.increment(failed)) {
       const auto name = entry->path().filename().string();
       if (folder.empty() && name == kAssets) continue;
-      if (!entry->is_regular_file(failed) || !is_plain(name))
+      if (entry->symlink_status(failed).type() != fs::file_type::regular || !is_plain(name))
         return core::error(core::ErrorKind::invalid, "\"" + name + "\" is not a file of a built page");
       names.push_back(folder.empty() ? name : folder + "/" + name);
       if (names.size() > 2 * WebPages::kMostFiles) return core::error(core::ErrorKind::invalid, "it has too many files");

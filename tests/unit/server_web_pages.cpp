@@ -75,6 +75,36 @@ TEST(WebPages, RefusesWhatNoBuildMakes) {
   EXPECT_FALSE(WebPages::load("/nowhere/at/all"));
 }
 
+TEST(WebPages, HoldsNoMoreThanTheFilesAre) {
+  const BuiltPages built;
+  const std::string script(100'000, 'x');
+  built.put("assets/large.js", script);
+  const auto pages = built.load();
+  ASSERT_TRUE(pages) << pages.error().what;
+  EXPECT_EQ(pages->find("assets/large.js")->bytes, script);
+  std::size_t held_bytes = 0;
+  for (const auto& [name, file] : pages->files()) held_bytes += file.bytes.capacity() + file.gzip.capacity();
+  EXPECT_LT(held_bytes, 2 * script.size());
+}
+
+TEST(WebPages, FollowsNoLinks) {
+  const auto refused = [](const char* name, const char* target) {
+    const BuiltPages built;
+    fs::create_symlink(target, fs::path(built.path()) / name);
+    const auto pages = built.load();
+    ASSERT_FALSE(pages) << name;
+    EXPECT_NE(pages.error().what.find("not a file of a built page"), std::string::npos) << pages.error().what;
+  };
+  refused("passwd.js", "/etc/passwd");
+  refused("same.js", "icon.svg");
+  refused("assets/same.js", "index-3f2a.js");
+  const BuiltPages elsewhere, built;
+  fs::remove_all(fs::path(built.path()) / "assets");
+  fs::create_symlink(fs::path(elsewhere.path()) / "assets", fs::path(built.path()) / "assets");
+  const auto pages = built.load();
+  EXPECT_TRUE(!pages || pages->find("assets/index-3f2a.js") == nullptr);
+}
+
 TEST(WebPages, NeedsADocument) {
   const BuiltPages built;
   fs::remove(fs::path(built.path()) / "index.html");
