@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { MAX_LINE_LENGTH, MAX_LINES, Screen } from '../src/ansi/screen';
+import { firstDrawn, MAX_LINE_LENGTH, MAX_LINES, MAX_SPANS, Screen } from '../src/ansi/screen';
 
 function shown(...pieces: string[]): string[] {
   const screen = new Screen();
@@ -89,5 +89,47 @@ describe('hostile output', () => {
     screen.push('\x1b[31mx\x1b[32my'.repeat(200_000));
     expect(performance.now() - begun).toBeLessThan(5_000);
     expect(screen.lines[0]?.length).toBeLessThanOrEqual(MAX_LINE_LENGTH);
+  });
+  it('draws over one place again and again with one span', () => {
+    const screen = new Screen();
+    screen.push('\x1b[31my\r'.repeat(50_000));
+    expect(screen.lines[0]?.spans).toEqual([{ text: 'y', style: { fg: 1 } }]);
+    screen.push('\x1b[0mlonger\r\x1b[31mab\x1b[31mcd');
+    expect(screen.lines[0]?.spans).toEqual([
+      { text: 'abcd', style: { fg: 1 } },
+      { text: 'er', style: {} },
+    ]);
+  });
+  it('compares colours by what they are', () => {
+    const screen = new Screen();
+    screen.push('\x1b[38;2;1;2;3mx\x1b[38;5;196;48;2;9;9;9my\x1b[38;5;196;48;2;9;9;9mz');
+    expect(screen.lines[0]?.spans.map((span) => span.text)).toEqual(['x', 'yz']);
+    const flood = new Screen();
+    flood.push('\x1b[38;2;1;2;3mx'.repeat(4_000));
+    expect(flood.lines[0]?.spans.length).toBe(1);
+  });
+  it('has only so many spans in a line, and all of its text', () => {
+    const colourful = Array.from({ length: 4_000 }, (_unused, i) => `\x1b[38;2;${i % 256};${i >> 8};7mx`).join('');
+    const screen = new Screen();
+    screen.push(colourful);
+    screen.push(`\r${colourful}`);
+    screen.push(`\r${'\x1b[1C\x1b[32my\x1b[33m'.repeat(2_000)}\x1b[1K`);
+    const line = screen.lines[0];
+    expect(line?.spans.length).toBeLessThanOrEqual(MAX_SPANS);
+    expect(line?.length).toBe(4_000);
+    expect(line?.spans.reduce((sum, span) => sum + span.text.length, 0)).toBe(4_000);
+  });
+  it('is drawn within bounds of lines and of spans', () => {
+    const plain = new Screen();
+    plain.push('line\n'.repeat(3_000));
+    expect(firstDrawn(plain.lines, 2_000, 20_000)).toBe(1_001);
+    const colourful = new Screen();
+    colourful.push(`${'\x1b[31mx\x1b[32my'.repeat(500)}\n`.repeat(1_000));
+    const first = firstDrawn(colourful.lines, 2_000, 20_000);
+    const spans = colourful.lines.slice(first).reduce((sum, line) => sum + Math.max(1, line.spans.length), 0);
+    expect(spans).toBeLessThanOrEqual(20_000);
+    expect(spans).toBeGreaterThan(19_000);
+    expect(firstDrawn(colourful.lines.slice(0, 1), 2_000, 10)).toBe(0);
+    expect(firstDrawn([], 2_000, 10)).toBe(0);
   });
 });

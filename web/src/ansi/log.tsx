@@ -4,10 +4,11 @@ import { memo } from 'preact/compat';
 import { useEffect, useLayoutEffect, useReducer, useRef, useState } from 'preact/hooks';
 import { count } from '../format';
 import { css, legible, textOn } from './colour';
-import { type Line, Screen, type Span, type Style } from './screen';
+import { firstDrawn, type Line, Screen, type Span, type Style } from './screen';
 
 const CHUNK_LINES = 100; // drawn together, and not again while they stay the same
 const SHOWN_LINES = 2_000;
+const SHOWN_SPANS = 20_000; // each may be an element; a page with many more of them answers no key and no click
 const DRAW_MS = 60; // at most so often while output streams
 
 /** Bytes in, changes told at a pace that a browser can draw. */
@@ -93,8 +94,7 @@ const Chunk = memo(
 );
 
 /** Chunks begin at fixed places of the whole output, so that a chunk stays the same while lines are added and dropped. */
-function chunksOf(screen: Screen): { key: number; lines: Line[]; stamp: string }[] {
-  const first = Math.max(0, screen.lines.length - SHOWN_LINES);
+function chunksOf(screen: Screen, first: number): { key: number; lines: Line[]; stamp: string }[] {
   const chunks: { key: number; lines: Line[]; stamp: string }[] = [];
   const last = screen.lines[screen.lines.length - 1];
   const total = screen.lines.length - (last?.length === 0 && last.cut === 0 ? 1 : 0); // output ends with a newline: no empty line after it
@@ -131,7 +131,8 @@ export function Log({ name, source, live = false, truncated = false, onDownload 
     if (element !== null) follow.current = element.scrollHeight - element.scrollTop - element.clientHeight < 40;
   };
   const { screen } = source;
-  const hidden = screen.dropped + Math.max(0, screen.lines.length - SHOWN_LINES);
+  const first = firstDrawn(screen.lines, SHOWN_LINES, SHOWN_SPANS);
+  const hidden = screen.dropped + first;
   return (
     <div class={`log${wrap ? ' wrap' : ''}`} data-log={name} data-bytes={source.bytes}>
       <div class="log-head">
@@ -144,7 +145,7 @@ export function Log({ name, source, live = false, truncated = false, onDownload 
       <div class="lines" ref={box} onScroll={onScroll} tabIndex={0} role="group" aria-label={name}>
         {source.bytes === 0 && <span class="no-output">{live ? 'Nothing yet' : 'Nothing was printed'}</span>}
         {hidden > 0 && <div class="cut">{count(hidden, 'earlier line')} not shown{onDownload !== undefined && '; download it to see all'}</div>}
-        {chunksOf(screen).map((chunk) => <Chunk key={chunk.key} lines={chunk.lines} stamp={chunk.stamp} />)}
+        {chunksOf(screen, first).map((chunk) => <Chunk key={chunk.key} lines={chunk.lines} stamp={chunk.stamp} />)}
       </div>
     </div>
   );

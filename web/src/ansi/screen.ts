@@ -1,9 +1,11 @@
 // Output of a program as lines of styled text. What a terminal would do with colours, carriage returns and erasing within a line is done;
 // every other control sequence is swallowed, and every control character that is left becomes visible. The result is data, never markup:
-// who shows it makes text nodes of it. Memory is bounded by MAX_LINES and MAX_LINE_LENGTH, whatever comes.
+// who shows it makes text nodes of it. Memory is bounded by MAX_LINES, MAX_LINE_LENGTH and MAX_SPANS, whatever comes.
 
 export const MAX_LINES = 5_000;
 export const MAX_LINE_LENGTH = 4_096;
+/** Styles in one line; what follows has the style of the last. Each is an element of the page where it is drawn. */
+export const MAX_SPANS = 200;
 const MAX_SEQUENCE_LENGTH = 4_096; // of a control sequence or string that does not end; then it is text again
 const TAB = 8;
 
@@ -103,10 +105,13 @@ export function restyled(style: Style, numbers: number[]): Style {
   return next;
 }
 
+const sameColour = (a: Colour | undefined, b: Colour | undefined): boolean =>
+  a === b || (typeof a === 'object' && typeof b === 'object' && a.every((part, i) => part === b[i]));
+
 const sameStyle = (a: Style, b: Style): boolean =>
   a === b ||
-  (a.fg === b.fg &&
-    a.bg === b.bg &&
+  (sameColour(a.fg, b.fg) &&
+    sameColour(a.bg, b.bg) &&
     a.bold === b.bold &&
     a.dim === b.dim &&
     a.italic === b.italic &&
@@ -123,6 +128,20 @@ function slice(spans: Span[], from: number, to: number): Span[] {
     at += span.text.length;
   }
   return part;
+}
+
+/** Adds to the last span where it may: the same style, or no room for another. */
+function extend(spans: Span[], text: string, style: Style): void {
+  const last = spans[spans.length - 1];
+  if (last !== undefined && (spans.length >= MAX_SPANS || sameStyle(last.style, style))) last.text += text;
+  else spans.push({ text, style });
+}
+
+/** In order, with neighbours of one style as one. */
+function joined(...parts: Span[][]): Span[] {
+  const spans: Span[] = [];
+  for (const part of parts) for (const { text, style } of part) if (text !== '') extend(spans, text, style);
+  return spans;
 }
 
 /** Takes output as it comes. `lines` holds the last MAX_LINES; `dropped` counts those before them. */
@@ -222,7 +241,7 @@ export class Screen {
     const line = this.#last();
     const blank = { text: ' '.repeat(Math.min(this.#column, line.length)), style: PLAIN };
     if (which === 0) line.spans = slice(line.spans, 0, this.#column);
-    else if (which === 1) line.spans = [blank, ...slice(line.spans, this.#column, line.length)];
+    else if (which === 1) line.spans = joined([blank], slice(line.spans, this.#column, line.length));
     else if (which === 2) line.spans = [];
     line.length = line.spans.reduce((sum, span) => sum + span.text.length, 0);
     ++line.version;
@@ -256,16 +275,24 @@ export class Screen {
       this.#append(line, text, this.#style);
     } else {
       const after = slice(line.spans, this.#column + text.length, line.length);
-      line.spans = [...slice(line.spans, 0, this.#column), { text, style: this.#style }, ...after];
+      line.spans = joined(slice(line.spans, 0, this.#column), [{ text, style: this.#style }], after);
       line.length = Math.max(line.length, this.#column + text.length);
     }
     this.#column += text.length;
   }
 
   #append(line: Line, text: string, style: Style): void {
-    const last = line.spans[line.spans.length - 1];
-    if (last !== undefined && sameStyle(last.style, style)) last.text += text;
-    else line.spans.push({ text, style });
+    extend(line.spans, text, style);
     line.length += text.length;
   }
+}
+
+/** Where drawing begins: so many of the last lines as are within both bounds, and always the last. */
+export function firstDrawn(lines: Line[], mostLines: number, mostSpans: number): number {
+  let first = lines.length;
+  for (let spans = 0; first > 0 && lines.length - first < mostLines; --first) {
+    spans += Math.max(1, (lines[first - 1] as Line).spans.length);
+    if (spans > mostSpans && first < lines.length) break;
+  }
+  return first;
 }
