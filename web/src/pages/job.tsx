@@ -192,6 +192,9 @@ function Evidence({ step }: { step: Step }): JSX.Element {
 
 function Tests({ run, job, request }: { run: Run; job: Job; request: JobRequest | undefined }): JSX.Element {
   const [open, setOpen] = useState<number>();
+  useEffect(() => {
+    if (open !== undefined) run.readTest(open);
+  }, [open, job.state]);
   const accepted = job.tests.filter((test) => test.verdict === 'accepted').length;
   return (
     <section class="card" aria-label="Tests">
