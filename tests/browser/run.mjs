@@ -9,4 +9,8 @@ function skip(what) {
 
 if (process.getuid() !== 0) skip('root');
 if (!existsSync(CHROMIUM)) skip('chromium (script/bootstrap test)');
+if (!existsSync(`${process.env.BUILT_WEB}/index.html`)) {
+  console.log('the pages are not built: build the target browser_pages first, as script/test does');
+  process.exit(1);
+}
 await import('./pages.mjs');
