@@ -29,10 +29,14 @@ const SIGNAL_HINTS: Record<number, string> = {
   31: 'It made a system call that the sandbox refuses.',
 };
 
+/** Those that there are: while a job runs, an earlier test may still be missing. */
+export const present = <T>(parts: readonly (T | undefined)[]): T[] => parts.filter((part) => part !== undefined);
+
 /** The step or test whose verdict became the job's. */
 export function decisivePart(job: Job): Part | undefined {
-  const failed = [...job.steps, ...job.tests].find((part) => part.verdict !== 'ok' && part.verdict !== 'accepted');
-  return failed ?? job.tests[job.tests.length - 1] ?? job.steps[job.steps.length - 1];
+  const [steps, tests] = [present<Part>(job.steps), present<Part>(job.tests)];
+  const failed = [...steps, ...tests].find((part) => part.verdict !== 'ok' && part.verdict !== 'accepted');
+  return failed ?? tests[tests.length - 1] ?? steps[steps.length - 1];
 }
 
 /** One or two sentences. `limits` are those that held for the part, where they are known. */

@@ -28,6 +28,8 @@ export interface Watcher {
 const POLL_MS = 400;
 const SLOWEST_POLL_MS = 3_000;
 const RECONNECT_MS = 500;
+const SLOWEST_RECONNECT_MS = 15_000;
+const SILENCE_MS = 45_000; // a server that is there says something every 15 s, if only that it is
 const MAX_SLICE_BYTES = 256 * 1024;
 
 /** Rejects with ApiError where the job is not there, and with AbortError when `signal` says so. A lost server is waited for. */
@@ -70,6 +72,23 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
+/** At once where the page is looked at. */
+function whenVisible(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(new DOMException('stopped', 'AbortError'));
+    if (!document.hidden) return resolve();
+    const done = (): void => {
+      if (document.hidden && !signal.aborted) return;
+      document.removeEventListener('visibilitychange', done);
+      signal.removeEventListener('abort', done);
+      if (signal.aborted) reject(new DOMException('stopped', 'AbortError'));
+      else resolve();
+    };
+    document.addEventListener('visibilitychange', done);
+    signal.addEventListener('abort', done);
+  });
+}
+
 interface OutputEvent {
   step: number;
   offset: number;
@@ -79,6 +98,7 @@ interface OutputEvent {
 class EventWatch {
   #position = '';
   #ended = false;
+  #heard = false; // on this connection
   #job: Job;
   constructor(
     job: Job,
@@ -90,7 +110,9 @@ class EventWatch {
 
   /** False where the server has no events. */
   async run(): Promise<boolean> {
-    while (!this.#ended) {
+    for (let wait = RECONNECT_MS; ; wait = this.#heard ? RECONNECT_MS : Math.min(SLOWEST_RECONNECT_MS, wait * 2)) {
+      await whenVisible(this.signal);
+      this.#heard = false;
       try {
         await this.#connect();
       } catch (error) {
@@ -98,15 +120,36 @@ class EventWatch {
         if (error instanceof ApiError && (error.unsupported || error.status === 406)) return false;
         if (error instanceof ApiError && !error.unreachable && error.status < 500 && error.status !== 429) throw error;
       }
-      if (!this.#ended) await pause(RECONNECT_MS, this.signal);
+      if (this.#ended) return true;
+      await pause(this.#heard ? RECONNECT_MS : wait, this.signal);
     }
-    return true;
   }
 
+  /** One connection. It ends with us, with a server that is silent, and while nobody looks: a browser has six of them for all its tabs. */
   async #connect(): Promise<void> {
+    const connection = new AbortController();
+    const end = (): void => connection.abort();
+    const onVisibility = (): void => void (document.hidden && end());
+    let watchdog = setTimeout(end, SILENCE_MS);
+    this.signal.addEventListener('abort', end);
+    document.addEventListener('visibilitychange', onVisibility);
+    try {
+      await this.#read(connection.signal, () => {
+        clearTimeout(watchdog);
+        watchdog = setTimeout(end, SILENCE_MS);
+      });
+    } finally {
+      clearTimeout(watchdog);
+      end();
+      this.signal.removeEventListener('abort', end);
+      document.removeEventListener('visibilitychange', onVisibility);
+    }
+  }
+
+  async #read(signal: AbortSignal, onBytes: () => void): Promise<void> {
     const headers: Record<string, string> = { ...authorization(), Accept: 'text/event-stream' };
     if (this.#position !== '') headers['Last-Event-ID'] = this.#position;
-    const response = await call(`/v1/jobs/${this.#job.id}/events`, { headers, signal: this.signal, deadlineMs: 0 });
+    const response = await call(`/v1/jobs/${this.#job.id}/events`, { headers, signal, deadlineMs: 0 });
     this.watcher.onSource?.('events');
     if (response.status === 204) {
       this.#ended = true; // all of it was told on an earlier connection
@@ -115,11 +158,12 @@ class EventWatch {
     const reader = (response.body as ReadableStream<Uint8Array>).getReader();
     const decoder = new TextDecoder();
     const parser = new EventParser();
-    for (;;) {
+    while (!this.#ended) { // after the last event, whatever stands between may keep the connection open
       const { value, done } = await reader.read();
       if (done) return;
+      onBytes();
+      this.#heard = true;
       for (const event of parser.push(decoder.decode(value, { stream: true }))) this.#take(event);
-      if (this.#ended) return void reader.cancel(); // whatever stands between may keep the connection open
     }
   }
 
@@ -153,10 +197,11 @@ class EventWatch {
   }
 }
 
-function replaced<T>(list: T[], index: number, item: T): T[] {
-  const next = list.slice(0, index);
+/** Tests end in any order: one that is not there yet leaves a gap, which reads as undefined. */
+export function replaced<T>(list: T[], index: number, item: T): T[] {
+  const next = [...list];
   next[index] = item;
-  return next;
+  return Array.from(next);
 }
 
 class PollWatch {

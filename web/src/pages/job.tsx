@@ -11,7 +11,7 @@ import { go } from '../route';
 import { PartBars, StateBadge, VerdictBadge, VerdictBox } from '../ui/figures';
 import { useNow } from '../ui/poll';
 import { Empty, Failure, Loading } from '../ui/states';
-import { decisivePart } from '../verdict';
+import { decisivePart, present } from '../verdict';
 import { ApiError } from '../api/client';
 import { type Catalogue, useCatalogue } from './catalogue';
 import { Kernel } from './namespaces';
@@ -195,7 +195,7 @@ function Tests({ run, job, request }: { run: Run; job: Job; request: JobRequest 
   useEffect(() => {
     if (open !== undefined) run.readTest(open);
   }, [open, job.state]);
-  const accepted = job.tests.filter((test) => test.verdict === 'accepted').length;
+  const accepted = present(job.tests).filter((test) => test.verdict === 'accepted').length;
   return (
     <section class="card" aria-label="Tests">
       <div class="head"><h2>Tests</h2><span class="muted small">{accepted} of {request?.tests?.length ?? job.tests.length} accepted</span></div>
@@ -203,7 +203,7 @@ function Tests({ run, job, request }: { run: Run; job: Job; request: JobRequest 
         <table class="stacking">
           <thead><tr><th>Test</th><th>Verdict</th><th class="number">CPU</th><th class="number">Wall</th><th class="number">Memory</th><th class="number">Points</th><th><span class="unseen">Details</span></th></tr></thead>
           <tbody>
-            {job.tests.map((test, index) => [
+            {(job.tests as (TestResult | undefined)[]).map((test, index) => test !== undefined && [
               <tr key={index}>
                 <td data-name="Test" class="break">{test.name}</td>
                 <td data-name="Verdict"><VerdictBadge verdict={test.verdict} /></td>
