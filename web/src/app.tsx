@@ -8,6 +8,7 @@ import { Playground } from './pages/playground';
 import { SystemPage } from './pages/system';
 import { type Route, useRoute } from './route';
 import { KeyButton } from './ui/key';
+import { Boundary, StaleBanner } from './ui/stale';
 import { Empty } from './ui/states';
 import { ThemeButton } from './ui/theme';
 
@@ -43,8 +44,11 @@ export function App(): JSX.Element {
         </div>
       </header>
       <OfflineBanner />
+      <StaleBanner />
       <main id="main" ref={main} tabIndex={-1}>
-        <PageOf route={route} />
+        <Boundary key={`${route.page} ${route.page === 'job' ? route.id : ''}`}>
+          <PageOf route={route} />
+        </Boundary>
       </main>
     </div>
   );

@@ -1,8 +1,10 @@
 import { render } from 'preact';
 import { App } from './app';
 import { followLinks } from './route';
+import { noticeStaleParts } from './ui/stale';
 import { applyTheme } from './ui/theme';
 
+noticeStaleParts();
 applyTheme();
 followLinks();
 const root = document.getElementById('app');

@@ -15,7 +15,13 @@ export function parseRoute(path: string, search = ''): Route {
     return from === null ? { page: 'playground' } : { page: 'playground', from };
   }
   if (parts.length === 1 && parts[0] === 'jobs') return { page: 'jobs' };
-  if (parts.length === 2 && parts[0] === 'jobs' && parts[1] !== undefined) return { page: 'job', id: decodeURIComponent(parts[1]) };
+  if (parts.length === 2 && parts[0] === 'jobs' && parts[1] !== undefined) {
+    try {
+      return { page: 'job', id: decodeURIComponent(parts[1]) };
+    } catch {
+      return { page: 'nowhere' }; // a "%" with nothing sensible behind it
+    }
+  }
   if (parts.length === 1 && parts[0] === 'system') return { page: 'system' };
   return { page: 'nowhere' };
 }

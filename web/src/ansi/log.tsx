@@ -114,7 +114,7 @@ export interface LogProps {
   source: LogSource;
   live?: boolean;
   truncated?: boolean;
-  onDownload?: (() => void) | undefined;
+  onDownload?: (() => Promise<void>) | undefined;
 }
 
 export function Log({ name, source, live = false, truncated = false, onDownload }: LogProps): JSX.Element {
@@ -130,6 +130,11 @@ export function Log({ name, source, live = false, truncated = false, onDownload 
     const element = box.current;
     if (element !== null) follow.current = element.scrollHeight - element.scrollTop - element.clientHeight < 40;
   };
+  const [refusal, setRefusal] = useState<unknown>();
+  const save = (): void => {
+    setRefusal(undefined);
+    onDownload?.().catch(setRefusal);
+  };
   const { screen } = source;
   const first = firstDrawn(screen.lines, SHOWN_LINES, SHOWN_SPANS);
   const hidden = screen.dropped + first;
@@ -139,9 +144,10 @@ export function Log({ name, source, live = false, truncated = false, onDownload 
         <span>{name}{source.bytes > 0 && ` · ${source.bytes.toLocaleString('en')} bytes`}{truncated && ' · cut off at the output limit'}</span>
         <span class="row">
           <button type="button" class="plain" aria-pressed={wrap} onClick={() => setWrap(!wrap)}>Wrap lines</button>
-          {onDownload !== undefined && <button type="button" class="plain" onClick={onDownload}>Download</button>}
+          {onDownload !== undefined && <button type="button" class="plain" onClick={save}>Download</button>}
         </span>
       </div>
+      {refusal !== undefined && <div class="cut" role="alert">It could not be downloaded: {refusal instanceof Error ? refusal.message : String(refusal)}</div>}
       <div class="lines" ref={box} onScroll={onScroll} tabIndex={0} role="group" aria-label={name}>
         {source.bytes === 0 && <span class="no-output">{live ? 'Nothing yet' : 'Nothing was printed'}</span>}
         {hidden > 0 && <div class="cut">{count(hidden, 'earlier line')} not shown{onDownload !== undefined && '; download it to see all'}</div>}

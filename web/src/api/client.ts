@@ -1,4 +1,5 @@
 // Calls of the HTTP API. Every failure is an ApiError, so that pages have one thing to show; every call has a deadline.
+import { keep, readKept } from './kept';
 import type { Content, Job, JobRequest, Problem } from './types';
 
 const KEY_NAME = 'bailiff.key';
@@ -22,12 +23,13 @@ export class ApiError extends Error {
   }
 }
 
+let unkept = ''; // the key, where the browser keeps nothing
 /** The API key of this tab. It is forgotten with the tab, and never part of an address. */
 export const apiKey = {
-  get: (): string => sessionStorage.getItem(KEY_NAME) ?? '',
+  get: (): string => readKept('session', KEY_NAME) ?? unkept,
   set(key: string): void {
-    if (key === '') sessionStorage.removeItem(KEY_NAME);
-    else sessionStorage.setItem(KEY_NAME, key);
+    unkept = key;
+    keep('session', KEY_NAME, key);
     for (const listener of keyListeners) listener();
   },
 };

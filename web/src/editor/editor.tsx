@@ -92,7 +92,7 @@ export function Editor(props: EditorProps): JSX.Element {
     let current = true;
     void syntaxOf(props.language).then((extension) => {
       if (current) view.current?.dispatch({ effects: syntax.current.reconfigure(extension) });
-    });
+    }, () => undefined); // without its colours it is an editor still; a banner tells that a part is missing
     return () => {
       current = false;
     };

@@ -1,4 +1,6 @@
 // What stands in the playground, kept in this browser so that a reload loses nothing. One source for each language.
+import { keep, readKept } from '../api/kept';
+
 const NAME = 'bailiff.draft';
 const MAX_KEPT_CHARACTERS = 1_000_000;
 
@@ -12,7 +14,7 @@ export interface Draft {
 
 export function loadDraft(): Partial<Draft> {
   try {
-    const kept: unknown = JSON.parse(localStorage.getItem(NAME) ?? '{}');
+    const kept: unknown = JSON.parse(readKept('local', NAME) ?? '{}');
     return typeof kept === 'object' && kept !== null ? (kept as Partial<Draft>) : {};
   } catch {
     return {};
@@ -22,11 +24,7 @@ export function loadDraft(): Partial<Draft> {
 export function saveDraft(draft: Draft): void {
   const text = JSON.stringify(draft);
   if (text.length > MAX_KEPT_CHARACTERS) return;
-  try {
-    localStorage.setItem(NAME, text);
-  } catch {
-    // A browser that keeps nothing: the draft lives as long as the page.
-  }
+  keep('local', NAME, text);
 }
 
 /** Words as a shell takes them apart: white space separates, quotes and backslashes hold together. */

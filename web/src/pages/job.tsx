@@ -155,7 +155,7 @@ function StepCard({ run, job, index, step, limits }: { run: Run; job: Job; index
         {step !== undefined && <PartBars part={step} limits={limits} />}
         {streams.map((stream) => (
           <Log key={stream} name={stream} source={run.log(`steps/${index}/${stream}` as LogName)} live={job.state !== 'finished'} truncated={step?.[`${stream}_truncated`] === true}
-            onDownload={() => void download(`/v1/jobs/${job.id}/steps/${index}/${stream}`, `${job.id}-${name}-${stream}.txt`)} />
+            onDownload={() => download(`/v1/jobs/${job.id}/steps/${index}/${stream}`, `${job.id}-${name}-${stream}.txt`)} />
         ))}
         {step !== undefined && <Evidence step={step} />}
       </div>

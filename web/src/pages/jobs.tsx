@@ -56,7 +56,8 @@ export function JobsPage(): JSX.Element {
   const path = queryOf(filter);
   const { value, error, refresh } = usePoll<Page<Job>>(path, REFRESH_MS);
   const [older, setOlder] = useState<{ items: Job[]; next: string | null }>();
-  useEffect(() => setOlder(undefined), [path]);
+  const [moreError, setMoreError] = useState<unknown>();
+  useEffect(() => (setOlder(undefined), setMoreError(undefined)), [path]);
   const change = (part: Partial<Filter>): void => {
     const next = { ...filter, ...part };
     keepFilter(next);
@@ -67,8 +68,13 @@ export function JobsPage(): JSX.Element {
   const shown = items.filter((job) => texts.every((text) => holds(job, text)));
   const next = older === undefined ? value?.next_cursor : older.next;
   const more = async (): Promise<void> => {
-    const page = await json<Page<Job>>(`${path}&cursor=${encodeURIComponent(next ?? '')}`);
-    setOlder({ items: [...items, ...page.items], next: page.next_cursor });
+    setMoreError(undefined);
+    try {
+      const page = await json<Page<Job>>(`${path}&cursor=${encodeURIComponent(next ?? '')}`);
+      setOlder({ items: [...items, ...page.items], next: page.next_cursor });
+    } catch (problem) {
+      setMoreError(problem);
+    }
   };
   const filtered = filter.state !== '' || filter.verdict !== '' || filter.search !== '';
   return (
@@ -83,6 +89,7 @@ export function JobsPage(): JSX.Element {
         <div class="card">{filtered ? <NothingFound clear={() => change(NO_FILTER)} /> : <FirstVisit />}</div>
       )}
       {shown.length > 0 && <JobTable jobs={shown} />}
+      {moreError !== undefined && <Failure error={moreError} />}
       {next !== null && next !== undefined && <div class="row"><button type="button" onClick={() => void more()}>Older jobs</button></div>}
     </>
   );

@@ -84,7 +84,7 @@ function Logs({ run, job }: { run: Run; job: Job }): JSX.Element {
         const label = stream === 'stdout' ? 'Output' : 'Errors';
         return (
           <Log key={`${job.id}/${name}`} name={step === '' || step === 'run' ? label : `${label} of ${step}`} source={run.log(name)} live={!ended}
-            truncated={part?.[`${stream}_truncated`] === true} onDownload={() => void download(`/v1/jobs/${job.id}/${name}`, `${job.id}-${step}-${stream}.txt`)} />
+            truncated={part?.[`${stream}_truncated`] === true} onDownload={() => download(`/v1/jobs/${job.id}/${name}`, `${job.id}-${step}-${stream}.txt`)} />
         );
       })}
     </>
@@ -105,7 +105,7 @@ export function Share({ id, here = false }: { id: string; here?: boolean }): JSX
     void navigator.clipboard?.writeText(location.origin + path).then(() => {
       setCopied(true);
       setTimeout(() => setCopied(false), 2_000);
-    });
+    }, () => undefined); // refused by the browser: the address is in its bar
   };
   return (
     <span class="row">

@@ -47,10 +47,7 @@ export function Terminal({ path, name, onEnd }: TerminalProps): JSX.Element {
     fit.fit();
     const note = (text: string): void => terminal.write(`\r\n\x1b[2m— ${text.replace(/[^\x20-\x7e]/g, '?')}\x1b[0m\r\n`);
     const session = new Session(path(terminal.rows, terminal.cols), {
-      onOpen: () => {
-        resize(terminal);
-        terminal.focus();
-      },
+      onOpen: () => resize(terminal),
       onOutput: (_stream, bytes) => terminal.write(bytes),
       onEnd: (ending) => {
         note(endingText(ending));
@@ -63,6 +60,7 @@ export function Terminal({ path, name, onEnd }: TerminalProps): JSX.Element {
     terminal.onData((text) => session.send(encoder.encode(text)));
     terminal.onBinary((text) => session.send(Uint8Array.from(text, (c) => c.charCodeAt(0))));
     terminal.onResize(resize);
+    terminal.focus(); // at once: what is typed before it is connected is sent then
     const resized = new ResizeObserver(() => fit.fit());
     resized.observe(host.current as HTMLDivElement);
     return () => {

@@ -1,5 +1,6 @@
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
+import { keep, readKept } from '../api/kept';
 import { Icon } from './icon';
 
 const NAME = 'bailiff.theme';
@@ -8,7 +9,7 @@ export type Theme = 'light' | 'dark';
 const systemTheme = (): Theme => (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light');
 
 export function currentTheme(): Theme {
-  const chosen = localStorage.getItem(NAME);
+  const chosen = readKept('local', NAME);
   return chosen === 'light' || chosen === 'dark' ? chosen : systemTheme();
 }
 
@@ -26,7 +27,7 @@ export function ThemeButton(): JSX.Element {
   const [theme, setTheme] = useState(currentTheme());
   const other: Theme = theme === 'dark' ? 'light' : 'dark';
   const toggle = (): void => {
-    localStorage.setItem(NAME, other);
+    keep('local', NAME, other);
     document.documentElement.dataset['theme'] = other;
     dispatchEvent(new Event('bailiff-theme'));
     setTheme(other);
