@@ -27,6 +27,22 @@ const CHROMIUM_FLAGS = [
 const directory = mkdtempSync(join(tmpdir(), 'bailiff-browser-'));
 chmodSync(directory, 0o755);
 
+/** No server outlives the test, however that ends. bailiffd changes its user, which voids a death signal: a process of its own watches,
+ *  whose input ends with ours. */
+function endWithTest(server) {
+  const watch = spawn('sh', ['-c', 'cat >/dev/null; kill -TERM "$1"', 'sh', String(server.pid)], { stdio: ['pipe', 'ignore', 'ignore'], detached: true });
+  watch.stdin.on('error', () => undefined);
+  watch.unref();
+  watch.stdin.unref?.();
+  const end = () => server.kill('SIGTERM');
+  process.on('exit', end);
+  server.on('exit', () => {
+    process.off('exit', end);
+    watch.kill('SIGKILL');
+  });
+}
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => process.exit(1));
+
 export class Server {
   /** Resolves once it listens; `port` 0 picks one. */
   static async start(port = 0) {
@@ -37,6 +53,7 @@ export class Server {
       '--languages', process.env.LANGUAGES, '--web', process.env.BUILT_WEB, '--slots', '2', '--drain-seconds', '3',
     ];
     server.process = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env.PATH } });
+    endWithTest(server.process);
     server.log = '';
     server.process.stderr.on('data', (text) => (server.log = (server.log + text).slice(-20_000)));
     server.ended = new Promise((resolve) => server.process.on('exit', resolve));
@@ -129,6 +146,8 @@ export class Browser {
     assert.deepEqual({ faults, foreign }, { faults: [], foreign: [] });
   }
 }
+
+process.on('exit', cleanUp);
 
 export function cleanUp() {
   rmSync(directory, { recursive: true, force: true });

@@ -31,7 +31,7 @@ export function aJob(the) {
     const { server, browser: { page }, browser } = the;
     const id = await server.create({ language: 'python', source: TICKING, limits: { wall_time_ms: 120000 } });
     await page.goto(`${server.url}/jobs/${id}`);
-    await page.locator('[data-log="stdout"]').getByText('tick 3').waitFor();
+    await page.locator('[data-log="stdout"]').getByText('tick 3', { exact: true }).waitFor();
     const card = page.getByRole('region', { name: 'Namespaces and cgroup' });
     for (const type of ['user', 'pid', 'mnt', 'net', 'ipc', 'uts', 'cgroup', 'time']) await card.getByRole('cell', { name: type, exact: true }).waitFor();
     await page.getByRole('button', { name: 'Pause' }).click();
@@ -41,7 +41,7 @@ export function aJob(the) {
     await page.getByRole('button', { name: /Open a shell/ }).click();
     const terminal = page.locator('[data-terminal="Shell"]');
     await terminal.locator('.xterm-screen').waitFor();
-    await page.waitForTimeout(500); // the shell's prompt has no fixed text to wait for
+    await terminal.locator('textarea:focus').waitFor({ state: 'attached' }); // what is typed from here on is sent, connected or not
     await page.keyboard.type('echo $((6 * 7)) of $(id -u); printf "\\033[38;2;250;120;20mtrue colour\\033[0m\\n"\n');
     await terminal.locator('.xterm-rows').getByText('42 of 1000').waitFor();
     const colour = await terminal.locator('.xterm-rows span', { hasText: /^true colour$/ }).first().evaluate((span) => getComputedStyle(span).color);
@@ -50,7 +50,7 @@ export function aJob(the) {
     await page.locator('[data-verdict="cancelled"]').waitFor();
     await page.getByRole('button', { name: 'Run again' }).click();
     await page.waitForURL((url) => !url.pathname.endsWith(id));
-    await page.locator('[data-log="stdout"]').getByText('tick 1').waitFor();
+    await page.locator('[data-log="stdout"]').getByText('tick 1', { exact: true }).waitFor();
     await page.getByRole('button', { name: 'Cancel' }).click();
     await page.locator('[data-verdict="cancelled"]').waitFor();
     await page.getByRole('link', { name: 'Open in the playground' }).click();
@@ -108,6 +108,23 @@ export function aJob(the) {
 }
 
 export function offline(the) {
+  test('a part of the pages that is gone after an upgrade is told, and loading again helps', async () => {
+    const { server, browser: { page }, browser } = the;
+    const gone = /\/assets\/(?!index-)[^/]*\.js$/;
+    await page.goto(`${server.url}/jobs`);
+    await page.locator('.jobs-table').waitFor();
+    await page.route(gone, (route) => route.fulfill({ status: 404, body: '' }));
+    await page.getByRole('link', { name: 'Playground' }).click();
+    await page.getByText('the pages have changed').waitFor();
+    await page.getByRole('link', { name: 'System' }).waitFor();
+    await page.unroute(gone);
+    await page.locator('.banner').getByRole('button', { name: 'Load again' }).click();
+    await page.locator('.cm-content').waitFor();
+    assert.equal(await page.getByText('the pages have changed').count(), 0);
+    browser.faults.splice(0); // the parts that were not there
+    browser.expectClean();
+  });
+
   test('a server that goes away is told, and one that comes back is noticed', async () => {
     const { server, browser: { page } } = the;
     await page.goto(`${server.url}/jobs`);
