@@ -112,7 +112,7 @@ class HttpServerTest : public ::testing::Test {
     context.capabilities = {{"cgroup.version", true, "1", ""}, {"namespaces.time", false, "none", "a newer kernel"}};
     context.cgroup_driver = "systemd";
     context.queue_bound = queue_bound;
-    context.pages = pages;
+    context.pages = web_pages;
     server.emplace(io, std::move(context), bounds);
     const auto bound = server->listen("127.0.0.1", 0);
     ASSERT_TRUE(bound) << bound.error().what;
@@ -167,7 +167,7 @@ class HttpServerTest : public ::testing::Test {
   boost::asio::io_context io{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work{io.get_executor()};
   FakeStore store;
-  const WebPages* pages = nullptr;  // set before start()
+  const WebPages* web_pages = nullptr;  // set before start()
   FakeJobs jobs{io, store};
   std::optional<HttpServer> server;
   std::thread thread;

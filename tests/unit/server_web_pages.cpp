@@ -121,7 +121,7 @@ TEST(WebPages, AcceptEncoding) {
 class ServedPages : public testing::HttpServerTest {
  protected:
   ServedPages() : pages_(*built_.load()) {
-    pages = &pages_;
+    web_pages = &pages_;
     start();
   }
   ~ServedPages() override { stop(); }

@@ -102,9 +102,11 @@ export async function call(path: string, options: CallOptions = {}): Promise<Res
   return response;
 }
 
-/** AbortSignal.any, which is younger than the browsers that these pages are for. */
+/** AbortSignal.any, and what comes near it in browsers that are older. */
 function anyOf(signals: AbortSignal[]): AbortSignal {
   if (signals.length === 1) return signals[0] as AbortSignal;
+  const any = (AbortSignal as { any?: (signals: AbortSignal[]) => AbortSignal }).any;
+  if (any !== undefined) return any.call(AbortSignal, signals);
   const both = new AbortController();
   for (const one of signals) {
     if (one.aborted) both.abort(one.reason);
