@@ -339,7 +339,8 @@ std::string find_web() {
 core::Status complete(Config& config) {
   if (config.slots == 0) config.slots = usable_cpus();
   if (config.languages.empty()) config.languages = find_languages();
-  if (config.web.empty()) config.web = find_web();
+  config.web_found = config.web.empty();
+  if (config.web_found) config.web = find_web();
   if (config.data.empty()) return invalid("data: expected the path of a directory");
   if (auto level = log_level_from_name(config.log_level); !level) return invalid("log_level: " + level.error().what);
   if (config.slot_cpus.size() > config.slots)

@@ -18,6 +18,7 @@ namespace bailiff::server {
 
 struct Config {
   std::string listen, data, user, languages, web, launcher, cgroup_parent, log_level;
+  bool web_found = false;  // `web` was found beside the program: nobody asked for it
   sandbox::CgroupDriver cgroup_driver = sandbox::CgroupDriver::automatic;
   std::uint64_t slots = 0;            // never 0 after load_config
   std::vector<std::string> slot_cpus;

@@ -90,6 +90,11 @@ core::Status check_io_defaults(const Config& config, const std::vector<sandbox::
   return {};
 }
 
+core::Result<WebPages> load_pages(const Config& config) {
+  if (config.web == "none") return WebPages();
+  return config.web_found ? WebPages::load_found(config.web) : WebPages::load(config.web);
+}
+
 core::Result<Prepared> prepare_as_root(const Config& config) {
   const auto identity = find_identity(config.user);
   if (!identity) return std::unexpected(identity.error());
@@ -102,7 +107,7 @@ core::Result<Prepared> prepare_as_root(const Config& config) {
   if (!importer) return std::unexpected(importer.error());
   auto capabilities = sandbox::probe_host();
   if (auto done = check_io_defaults(config, capabilities); !done) return std::unexpected(done.error());
-  auto pages = config.web == "none" ? WebPages() : WebPages::load(config.web);
+  auto pages = load_pages(config);
   if (!pages) return std::unexpected(pages.error());
   auto launcher = start_launcher(config);
   if (!launcher) return std::unexpected(launcher.error());

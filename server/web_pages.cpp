@@ -17,6 +17,7 @@
 #include "server/api.h"
 #include "server/http_fields.h"
 #include "server/http_router.h"
+#include "server/log.h"
 
 namespace bailiff::server {
 namespace {
@@ -25,12 +26,15 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kDocument = "index.html", kAssets = "assets", kPacked = ".gz";
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kTypes = {{{".html", "text/html; charset=utf-8"},
-                                                                                  {".js", "text/javascript; charset=utf-8"},
-                                                                                  {".css", "text/css; charset=utf-8"},
-                                                                                  {".svg", "image/svg+xml"},
-                                                                                  {".png", "image/png"},
-                                                                                  {".woff2", "font/woff2"}}};
+// Everything that web/build/compress.ts packs, and pictures and fonts.
+constexpr auto kTypes = std::to_array<std::pair<std::string_view, std::string_view>>({{".html", "text/html; charset=utf-8"},
+                                                                                      {".js", "text/javascript; charset=utf-8"},
+                                                                                      {".css", "text/css; charset=utf-8"},
+                                                                                      {".svg", "image/svg+xml"},
+                                                                                      {".json", "application/json"},
+                                                                                      {".txt", "text/plain; charset=utf-8"},
+                                                                                      {".png", "image/png"},
+                                                                                      {".woff2", "font/woff2"}});
 
 // Scripts, styles, pictures and connections of this origin; nothing inline, nothing evaluated, no frame around it, no form sent anywhere.
 constexpr const char* kPolicy =
@@ -80,8 +84,9 @@ core::Result<std::vector<std::string>> list_files(const fs::path& directory) {
     if (!folder.empty() && fs::symlink_status(directory / folder, failed).type() != fs::file_type::directory) continue;
     for (fs::directory_iterator entry(directory / folder, failed), end; !failed && entry != end; entry.increment(failed)) {
       const auto name = entry->path().filename().string();
-      if (folder.empty() && name == kAssets) continue;
-      if (entry->symlink_status(failed).type() != fs::file_type::regular || !is_plain(name))
+      const auto type = entry->symlink_status(failed).type();
+      if (folder.empty() && name == kAssets && type == fs::file_type::directory) continue;
+      if (type != fs::file_type::regular || !is_plain(name))
         return core::error(core::ErrorKind::invalid, "\"" + name + "\" is not a file of a built page");
       names.push_back(folder.empty() ? name : folder + "/" + name);
       if (names.size() > 2 * WebPages::kMostFiles) return core::error(core::ErrorKind::invalid, "it has too many files");
@@ -154,6 +159,13 @@ core::Result<WebPages> WebPages::load(const std::string& directory) {
   if (pages.files_.size() > kMostFiles) return fault("it has too many files");
   if (pages.find(kDocument) == nullptr) return fault("there is no index.html in it; `npm run build` in web/ makes one");
   return pages;
+}
+
+WebPages WebPages::load_found(const std::string& directory) {
+  auto pages = load(directory);
+  if (pages) return std::move(*pages);
+  log_warn("no web pages are served", {{"why", pages.error().what}});
+  return {};
 }
 
 const WebFile* WebPages::find(std::string_view path) const {

@@ -31,6 +31,8 @@ class WebPages {
   /// `directory` must hold index.html, and besides it regular files of known types with plain names, in it or in its "assets". What else is
   /// in it is an error, and so is more than the bounds above.
   static core::Result<WebPages> load(const std::string& directory);
+  /// The same of a directory that nobody named: one that is odd is told in the log, and the server does without pages.
+  static WebPages load_found(const std::string& directory);
 
   [[nodiscard]] bool empty() const { return files_.empty(); }
   /// By its path below the directory: "index.html", "assets/index-3f2a.js". nullptr: there is none.
