@@ -18,8 +18,8 @@ template <class T, class Start>
 boost::asio::awaitable<T> from_callback(Start start) {
   namespace asio = boost::asio;
   auto initiate = [](auto handler, Start begin) {
-    using Handler = decltype(handler);
-    auto shared = std::make_shared<Handler>(std::move(handler));
+    using Given = decltype(handler);
+    auto shared = std::make_shared<Given>(std::move(handler));
     auto work = asio::make_work_guard(asio::get_associated_executor(*shared));
     begin([shared, work](T value) mutable {
       const auto executor = work.get_executor();
