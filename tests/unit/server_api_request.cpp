@@ -402,7 +402,8 @@ TEST(ApiRequest, StoredRequestReadsBackEqual) {
 TEST(ApiRequest, StoredHeadNamesTheImage) {
   const auto spec = decode_job(cpp(), test_rules());
   EXPECT_EQ(stored_request(*spec, test_catalogue()),
-            R"({"language":"cpp","image":"host","image_digest":"sha256:0123","request":{"language":"cpp","source":"int main(){}"}})");
+            R"({"language":"cpp","language_version":"1.0","image":"host","image_digest":"sha256:0123",)"
+            R"("request":{"language":"cpp","source":"int main(){}"}})");
 }
 
 TEST(ApiRequest, StoredLimitsOutliveALoweredCeiling) {
