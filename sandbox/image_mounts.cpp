@@ -53,14 +53,18 @@ core::Status follow_image_mounts(const std::string& run_directory) {
   return {};
 }
 
+core::Status leave_host_mounts() {
+  if (unshare(CLONE_NEWNS) != 0) return core::errno_error("unshare mount namespace");
+  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return core::errno_error("make mounts private");
+  return {};
+}
+
 core::Status ImageMounts::start(const std::string& run_directory, const std::string& images_directory) {
   run_directory_ = run_directory;
   if (!images_directory.empty()) {
     images_ = core::Fd(open(images_directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!images_.valid()) return core::errno_error("open the images directory " + images_directory);
   }
-  if (unshare(CLONE_NEWNS) != 0) return core::errno_error("unshare mount namespace");
-  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return core::errno_error("make mounts private");
   const char* run = run_directory_.c_str();
   if (mount("bailiff", run, "tmpfs", MS_NOSUID | MS_NODEV, "size=2m,mode=0700") != 0) return core::errno_error("mount run directory");
   if (mount(nullptr, run, nullptr, MS_SHARED, nullptr) != 0) return core::errno_error("share the run directory");

@@ -20,6 +20,8 @@ namespace bailiff::sandbox {
 [[nodiscard]] std::string image_directory(const std::string& run_directory, const std::string& image);
 /// True when such a directory is the root of an image, and not only where one was or will be.
 [[nodiscard]] bool is_image_root(const std::string& directory);
+/// Enters a mount namespace of its own. Before a directory is opened whose mounts are to be shown: those of another namespace cannot be.
+core::Status leave_host_mounts();
 /// Called by a slot in a mount namespace of its own.
 core::Status follow_image_mounts(const std::string& run_directory);
 
@@ -28,12 +30,11 @@ class ImageMounts {
   /// Most images of the images directory at one time.
   static constexpr std::size_t kMost = 1024;
 
-  /// Looks up `images_directory` (empty: none) before the run directory hides anything; then enters a mount namespace of its own.
+  /// After leave_host_mounts(). Looks up `images_directory` (empty: none) before the run directory hides anything.
   core::Status start(const std::string& run_directory, const std::string& images_directory);
   core::Status add(const Image& image);
   /// Adds the image that the caller names: a content file "<name>.erofs" of the images directory. From here on nobody but root can change
-  /// it:
-  /// it becomes root's, read-only, and whoever still has it open for writing is a reason to refuse it. Harmless when it is there already.
+  /// it: it becomes root's, read-only, and whoever still has it open for writing is a reason to refuse it. Harmless when it is there already.
   core::Status add_stored(const std::string& name);
   /// Takes it away from future steps; what runs keeps it. Harmless when it is not there.
   core::Status remove_stored(const std::string& name);

@@ -93,6 +93,7 @@ class LauncherProcess {
   }
 
   core::Status make_directories() {
+    if (auto left = leave_host_mounts(); !left) return left;
     std::vector<core::Fd> roots;  // an image may lie below what is hidden next
     for (auto& image : config_.images) {
       if (image.kind == Image::Kind::host) continue;
