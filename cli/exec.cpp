@@ -87,9 +87,12 @@ class StandardInput {
     event.events = EPOLLIN;
     if (set.valid() && ::epoll_ctl(set.get(), EPOLL_CTL_ADD, STDIN_FILENO, &event) == 0) watched_.assign(set.release());
   }
-  /// Empty at its end.
+  /// Empty at its end, and when nobody wants it any more: then a read would wait for a key that is never pressed.
   awaitable<std::string> read() {
-    if (watched_.is_open()) co_await watched_.async_wait(asio::posix::stream_descriptor::wait_read, kResume);
+    if (watched_.is_open()) {
+      const auto [cancelled] = co_await watched_.async_wait(asio::posix::stream_descriptor::wait_read, kResume);
+      if (cancelled) co_return "";
+    }
     std::string bytes(kReadBytes, '\0');
     ssize_t count = 0;
     while ((count = ::read(STDIN_FILENO, bytes.data(), bytes.size())) < 0 && errno == EINTR) {}

@@ -88,7 +88,8 @@ awaitable<core::Status> Api::write_body(const core::Fd& file, std::string_view b
     if (auto room = images::check_disk(fd, bytes.size(), images::ImportBounds{}.disk_floor_bytes); !room) return room;
     return images::write_at(fd, bytes, offset);
   };
-  co_return co_await offload(files_, std::move(write));
+  auto writing = offload(files_, std::move(write));
+  co_return co_await std::move(writing);
 }
 
 awaitable<Response> Api::show_images(Call) {

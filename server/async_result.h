@@ -28,17 +28,19 @@ boost::asio::awaitable<T> from_callback(Start start) {
       });
     });
   };
-  co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, void(T)>(std::move(initiate), asio::use_awaitable,
-                                                                                  std::move(start));
+  // Not in one expression with co_await: g++ 12 destroys temporaries with captures twice there.
+  auto pending = asio::async_initiate<const asio::use_awaitable_t<>, void(T)>(std::move(initiate), asio::use_awaitable, std::move(start));
+  co_return co_await std::move(pending);
 }
 
 /// Runs `function` on one of `threads` and gives its result. It must not throw.
 template <class Function>
 auto offload(boost::asio::thread_pool& threads, Function function) -> boost::asio::awaitable<decltype(function())> {
   using T = decltype(function());
-  co_return co_await from_callback<T>([&threads, call = std::move(function)](auto done) mutable {
+  auto start = [&threads, call = std::move(function)](auto done) mutable {
     boost::asio::post(threads, [call = std::move(call), done = std::move(done)]() mutable { done(call()); });
-  });
+  };
+  return from_callback<T>(std::move(start));
 }
 
 }  // namespace bailiff::server

@@ -128,7 +128,8 @@ core::Status ImageService::check_unused_by_languages(const std::string& name) co
 awaitable<core::Status> ImageService::check_unused_by_jobs(std::string name, std::string digest) {
   if (submitting_->contains(name)) co_return conflict("jobs that have not ended use it");
   auto look = [this, digest] { return is_used(jobs_, digest); };
-  const auto used = co_await offload(thread_, std::move(look));
+  auto looking = offload(thread_, std::move(look));
+  const auto used = co_await std::move(looking);
   if (!used) co_return std::unexpected(used.error());
   if (*used) co_return conflict("jobs that have not ended use it");
   co_return core::Status{};
@@ -146,7 +147,8 @@ awaitable<core::Result<images::Imported>> ImageService::import(std::string name,
   }
   auto shared = std::make_shared<core::Fd>(std::move(archive));
   auto work = [this, name, shared] { return bring_in(name, shared->get()); };
-  auto imported = co_await offload(thread_, std::move(work));
+  auto importing = offload(thread_, std::move(work));
+  auto imported = co_await std::move(importing);
   if (!imported) co_return imported;
   const auto image = images::image_of(imported->image);
   catalogue_->offer(image);
@@ -156,7 +158,8 @@ awaitable<core::Result<images::Imported>> ImageService::import(std::string name,
     drop(gone);
     return true;
   };
-  (void)co_await offload(thread_, std::move(clear));
+  auto clearing = offload(thread_, std::move(clear));
+  (void)co_await std::move(clearing);
   co_return imported;
 }
 
@@ -200,7 +203,8 @@ awaitable<core::Status> ImageService::remove(std::string name) {
   if (!removed) co_return removed;
   catalogue_->withdraw(name);
   auto work = [this, gone = *image] { return take_out(gone); };
-  removed = co_await offload(thread_, std::move(work));
+  auto removing = offload(thread_, std::move(work));
+  removed = co_await std::move(removing);
   if (!removed) catalogue_->offer(*image);
   if (removed) log_info("image removed", {{"image", image->name}, {"digest", image->digest}});
   co_return removed;

@@ -83,12 +83,12 @@ class BesideTest : public SystemTest {
 
 TEST_F(BesideTest, ExecThroughPipes) {
   const auto id = begin();
-  const auto ran = cli({"exec", "-e", "WORD=a b", id, "--", "sh", "-c", "id -u; pwd; echo $WORD; cat; cat /proc/1/comm; exit 5"}, "in\n");
-  EXPECT_EQ(ran.out, "1000\n/work\na b\nin\nbailiff-launche\n");
+  const auto ran = cli({"exec", "-e", "WORD=a b", id, "--", "sh", "-c", "id -u; pwd; echo $WORD; cat; hostname; exit 5"}, "in\n");
+  EXPECT_EQ(ran.out, "1000\n/work\na b\nin\nbailiff\n");
   EXPECT_EQ(ran.code, 5);
   const std::string large(1 << 16, 'x');
-  EXPECT_EQ(cli({"exec", id, "wc", "-c"}, large).out, "65536\n");
-  EXPECT_EQ(cli({"exec", id, "sh", "--", "-c", "head -c 3000000 /dev/zero | tr '\\0' x"}).out.size(), 3'000'000U);
+  EXPECT_EQ(cli({"exec", id, "--", "wc", "-c"}, large).out, "65536\n");
+  EXPECT_EQ(cli({"exec", id, "--", "sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' x"}).out.size(), 3'000'000U);
   EXPECT_EQ(cli({"exec", id, "--", "sh", "-c", "kill -9 $$"}).code, 128 + SIGKILL);
   const auto missing = cli({"exec", id, "no-such-command"});
   EXPECT_EQ(missing.code, 65) << missing.out;

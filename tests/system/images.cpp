@@ -39,7 +39,8 @@ class ImageTest : public SystemTest {
     return bytes;
   }
   [[nodiscard]] Json find_image(const std::string& name) const {
-    for (const Json& image : http().get("/v1/images").json().at("items"))
+    const Json all = http().get("/v1/images").json();
+    for (const Json& image : all.at("items"))
       if (image.at("name") == name) return image;
     return nullptr;
   }
