@@ -5,6 +5,12 @@
 
 #include "images/import_worker.h"
 
+#ifdef __SANITIZE_ADDRESS__
+// Leaks are looked for by a process that traces this one, which its walls forbid.
+extern "C" const char* __asan_default_options();
+extern "C" const char* __asan_default_options() { return "detect_leaks=0"; }
+#endif
+
 int main() {
   using namespace bailiff::images;
   if (::fcntl(kSpoolFd, F_GETFD) < 0 || ::fcntl(kImageFd, F_GETFD) < 0) {

@@ -33,8 +33,9 @@ class ImageMounts {
   /// After leave_host_mounts(). Looks up `images_directory` (empty: none) before the run directory hides anything.
   core::Status start(const std::string& run_directory, const std::string& images_directory);
   core::Status add(const Image& image);
-  /// Adds the image that the caller names: a content file "<name>.erofs" of the images directory. From here on nobody but root can change
-  /// it: it becomes root's, read-only, and whoever still has it open for writing is a reason to refuse it. Harmless when it is there already.
+  /// Adds the image that the caller names: a content file "<name>.erofs" of the images directory. From here on nobody but root can
+  /// change it: it becomes root's, read-only, and whoever still has it open for writing is a reason to refuse it. Harmless when it is
+  /// there already.
   core::Status add_stored(const std::string& name);
   /// Takes it away from future steps; what runs keeps it. Harmless when it is not there.
   core::Status remove_stored(const std::string& name);
