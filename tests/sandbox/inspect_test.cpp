@@ -66,7 +66,8 @@ TEST_F(SandboxTest, ManyLooksDoNotDisturbTheStep) {
   const auto report = step.finish();
   ASSERT_TRUE(report);
   EXPECT_EQ(report->outcome.verdict, core::Verdict::ok) << report->outcome.message;
-  EXPECT_LT(report->outcome.usage.cpu_us, 600'000U);
+  // Were each look on the step's account, it would have far more than it asked for; an emulated CPU adds a lot of its own.
+  EXPECT_LT(report->outcome.usage.cpu_us, 900'000U);
 }
 
 Inspection full_inspection() {
