@@ -30,9 +30,6 @@
 #include "cli/raw_terminal.h"
 #include "core/fd.h"
 
-// g++ 12, below -O3, takes Asio's recycling allocator of coroutine frames for a mismatched pair of new and delete.
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-
 namespace bailiff::cli {
 namespace {
 
