@@ -26,7 +26,7 @@ constexpr std::chrono::hours kMostTime(3);
 constexpr const char* kStripped =
     "usr/share/doc usr/share/man usr/share/info usr/share/locale usr/share/lintian usr/share/bug usr/share/doc-base usr/share/menu "
     "usr/share/i18n usr/share/common-licenses usr/share/bash-completion usr/share/zsh usr/share/fish usr/share/pixmaps "
-    "usr/share/applications "
+    "usr/share/applications usr/sbin/policy-rc.d etc/apt "
     "var/cache/* var/log/* var/lib/apt var/lib/dpkg var/lib/systemd var/tmp/* var/backups/* tmp/* run/* boot media mnt home root srv "
     "etc/machine-id etc/*- etc/shadow etc/gshadow etc/cron* etc/logrotate.d etc/init.d etc/rc*.d etc/systemd etc/mtab etc/fstab "
     "lib/systemd usr/lib/systemd";
@@ -86,8 +86,10 @@ std::string finishing_script(const ImageDefinition& definition) {
 }
 
 std::vector<std::string> command_of(const ImageDefinition& definition) {
-  std::vector<std::string> argv = {"--mode=root", "--variant=essential", "--format=tar", "--aptopt=Acquire::Languages \"none\"",
-                                   "--aptopt=APT::Install-Recommends \"false\""};
+  // What it does after the hook would leave its time on directories: its cleaning, of which kStripped has all, and putting back the
+  // start-stop-daemon, without which policy-rc.d still keeps services from being started.
+  std::vector<std::string> argv = {"--mode=root", "--variant=essential", "--format=tar", "--skip=cleanup,chroot/start-stop-daemon",
+                                   "--aptopt=Acquire::Languages \"none\"", "--aptopt=APT::Install-Recommends \"false\""};
   for (const char* tree : {"doc", "man", "info", "locale", "lintian"})
     argv.push_back(fmt::format("--dpkgopt=path-exclude=/usr/share/{}/*", tree));
   // update-alternatives of the JDK and others fails without the directory that it would link pages in.

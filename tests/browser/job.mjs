@@ -74,7 +74,7 @@ export function aJob(the) {
     const card = page.getByRole('region', { name: 'Tests' });
     await card.getByText('1 of 2 accepted').waitFor();
     await card.getByRole('button', { name: 'Show test wrong' }).click();
-    assert.match(await card.locator('[data-log="stdout of wrong"]').innerText(), /4/);
+    await card.locator('[data-log="stdout of wrong"]').getByText('4', { exact: true }).waitFor();
   });
 
   test('a job that is not there is said to be so', async () => {

@@ -10,7 +10,7 @@ export function playground(the) {
     await page.getByRole('button', { name: 'Run an example' }).click();
     await page.waitForURL(/\/jobs\/[0-9a-z]+$/);
     await page.locator('[data-verdict="ok"]').waitFor();
-    assert.match(await page.locator('[data-log="stdout"]').innerText(), /Hello, world!/);
+    await page.locator('[data-log="stdout"]').getByText('Hello, world!', { exact: true }).waitFor();
     browser.expectClean();
   });
 
@@ -24,7 +24,7 @@ export function playground(the) {
     const output = page.locator('[data-log="Output"]');
     await output.getByText('begun Ada').waitFor();
     await page.locator('[data-verdict="ok"]').waitFor();
-    assert.equal(await output.locator('.f2').innerText(), 'green');
+    assert.equal(await output.locator('.f2').textContent(), 'green');
     const meters = await page.getByRole('meter').evaluateAll((all) => all.map((one) => [one.getAttribute('aria-label'), one.getAttribute('aria-valuetext')]));
     assert.deepEqual(meters.map(([name]) => name), ['CPU time', 'Wall time', 'Memory']);
     assert.match(meters[0][1], / of 10 s$/);

@@ -125,13 +125,19 @@ std::set<std::string> erofs_devices(std::istream&& mountinfo) {
   return devices;
 }
 
-bool anybody_mounts(const std::string& device) {
+/// Processes that see a mount of `device`: their ids, and what /proc/PID/stat says of them first.
+std::string who_mounts(const std::string& device) {
+  std::string who;
   std::error_code fault;
-  for (const auto& process : fs::directory_iterator("/proc", fault))
-    if (std::isdigit(static_cast<unsigned char>(process.path().filename().c_str()[0])) != 0 &&
-        erofs_devices(std::ifstream(process.path() / "mountinfo")).contains(device))
-      return true;
-  return false;
+  for (const auto& process : fs::directory_iterator("/proc", fault)) {
+    if (std::isdigit(static_cast<unsigned char>(process.path().filename().c_str()[0])) == 0 ||
+        !erofs_devices(std::ifstream(process.path() / "mountinfo")).contains(device))
+      continue;
+    std::string stat;
+    std::getline(std::ifstream(process.path() / "stat"), stat);
+    who += stat.substr(0, 60) + '\n';
+  }
+  return who;
 }
 
 TEST_F(ImageTest, AnIdleSlotLetsGoOfARemovedImage) {
@@ -144,12 +150,12 @@ TEST_F(ImageTest, AnIdleSlotLetsGoOfARemovedImage) {
   for (int i = 0; i < 4; ++i) mounts = run_in(*slot, name_, {"print_file", "/proc/self/mountinfo"}).out;
   const auto devices = erofs_devices(std::istringstream(mounts));
   ASSERT_EQ(devices.size(), 1U) << mounts;
-  EXPECT_TRUE(anybody_mounts(*devices.begin()));
+  EXPECT_NE(who_mounts(*devices.begin()), "");
   ASSERT_TRUE(launcher->remove_image(name_));
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (anybody_mounts(*devices.begin()) && std::chrono::steady_clock::now() < deadline)
+  while (!who_mounts(*devices.begin()).empty() && std::chrono::steady_clock::now() < deadline)
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  EXPECT_FALSE(anybody_mounts(*devices.begin()));
+  EXPECT_EQ(who_mounts(*devices.begin()), "");
   ASSERT_TRUE(launcher->add_image(name_));
   EXPECT_EQ(run_in(*slot, name_, {"exit", "0"}).verdict(), Verdict::ok);
 }
