@@ -22,6 +22,9 @@ std::string directory_name(const std::string& image) {
   return name;
 }
 
+/// Where the launcher builds roots of images: private mounts.
+std::string corner_of(const std::string& run_directory) { return run_directory + "/new"; }
+
 /// Only root may write to it from now on, and nobody can who opened it before.
 core::Status seal_content(int file) {
   struct stat info{};
@@ -50,6 +53,8 @@ bool is_image_root(const std::string& directory) { return access((directory + "/
 
 core::Status follow_image_mounts(const std::string& run_directory) {
   if (mount(nullptr, run_directory.c_str(), nullptr, MS_REC | MS_SLAVE, nullptr) != 0) return core::errno_error("follow the image mounts");
+  // What is being built in the corner just now would stay here for good. (Not before: it would go from where we come from, too.)
+  if (umount2(corner_of(run_directory).c_str(), MNT_DETACH) != 0) return core::errno_error("leave the corner to build in");
   return {};
 }
 
@@ -68,7 +73,7 @@ core::Status ImageMounts::start(const std::string& run_directory, const std::str
   const char* run = run_directory_.c_str();
   if (mount("bailiff", run, "tmpfs", MS_NOSUID | MS_NODEV, "size=2m,mode=0700") != 0) return core::errno_error("mount run directory");
   if (mount(nullptr, run, nullptr, MS_SHARED, nullptr) != 0) return core::errno_error("share the run directory");
-  const std::string corner = run_directory_ + "/new";
+  const std::string corner = corner_of(run_directory_);
   for (const std::string& directory : {run_directory_ + "/images", corner})
     if (mkdir(directory.c_str(), 0755) != 0) return core::errno_error("mkdir " + directory);
   if (mount("bailiff", corner.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=0700") != 0 ||
@@ -88,8 +93,8 @@ core::Status ImageMounts::add(const Image& image) {
 }
 
 core::Status ImageMounts::show(const Image& image) {
-  const std::string root = run_directory_ + "/new/root";
-  auto built = build_image_root(image, root, run_directory_ + "/new/content");
+  const std::string corner = corner_of(run_directory_), root = corner + "/root";
+  auto built = build_image_root(image, root, corner + "/content");
   if (built && mount(root.c_str(), image_directory(run_directory_, image.name).c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0)
     built = core::errno_error("show image " + image.name);
   if (umount2(root.c_str(), MNT_DETACH) != 0 && built) built = core::errno_error("clear the corner");

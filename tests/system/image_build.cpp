@@ -164,20 +164,23 @@ TEST_F(ImageBuildTest, EveryLanguageOfTheImagesHerePassesItsTest) {
   Command listed(directory_, {"image", "list", "--json", "--images", cache()});
   ASSERT_EQ(listed.wait(), 0) << listed.err();
   std::set<std::string> images;
-  for (const Json& image : Json::parse(listed.out()).at("items")) images.insert(image.at("name"));
+  const Json list = Json::parse(listed.out());
+  for (const Json& image : list.at("items")) images.insert(image.at("name"));
   ASSERT_TRUE(images.contains("common"));
   for (const std::string& image : images) {
     Command described(directory_, {"image", "inspect", image, "--images", cache()});
     ASSERT_EQ(described.wait(), 0) << described.err();
     std::vector<std::string> test = {"language", "test", "--json", "--images", cache(), "--image", image};
-    for (const auto& [name, version] : Json::parse(described.out()).at("languages").items()) test.push_back(name);
+    const Json description = Json::parse(described.out());
+    for (const auto& [name, version] : description.at("languages").items()) test.push_back(name);
     if (image == "common") {
       EXPECT_GE(test.size(), 7U + 7U) << "C, C++, Python, JavaScript, Java and variants";
     }
     if (test.size() == 7U) continue;  // an image without languages
     Command command(directory_, test);
     EXPECT_EQ(command.wait(), 0) << command.err();
-    for (const Json& item : Json::parse(command.out()).at("items")) {
+    const Json report = Json::parse(command.out());
+    for (const Json& item : report.at("items")) {
       EXPECT_TRUE(item.at("passed").get<bool>()) << item.dump();
       EXPECT_EQ(item.at("image"), image);
       EXPECT_FALSE(item.at("version").is_null()) << item.dump();
