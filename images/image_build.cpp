@@ -88,8 +88,12 @@ std::string finishing_script(const ImageDefinition& definition) {
 std::vector<std::string> command_of(const ImageDefinition& definition) {
   // What it does after the hook would leave its time on directories: its cleaning, of which kStripped has all, and putting back the
   // start-stop-daemon, without which policy-rc.d still keeps services from being started.
-  std::vector<std::string> argv = {"--mode=root", "--variant=essential", "--format=tar", "--skip=cleanup,chroot/start-stop-daemon",
-                                   "--aptopt=Acquire::Languages \"none\"", "--aptopt=APT::Install-Recommends \"false\""};
+  std::vector<std::string> argv = {"--mode=root",
+                                   "--variant=essential",
+                                   "--format=tar",
+                                   "--skip=cleanup,chroot/start-stop-daemon",
+                                   "--aptopt=Acquire::Languages \"none\"",
+                                   "--aptopt=APT::Install-Recommends \"false\""};
   for (const char* tree : {"doc", "man", "info", "locale", "lintian"})
     argv.push_back(fmt::format("--dpkgopt=path-exclude=/usr/share/{}/*", tree));
   // update-alternatives of the JDK and others fails without the directory that it would link pages in.
