@@ -101,11 +101,15 @@ class StandardInput {
   asio::posix::stream_descriptor watched_;
 };
 
+/// Without compression, which no server of ours speaks.
+template <class Layer>
+using Socket = websocket::stream<Layer, false>;
+
 /// One command, from the opened WebSocket to its end.
 template <class Layer>
 class Session {
  public:
-  Session(websocket::stream<Layer>& socket, const ExecOptions& options, const Console& console)
+  Session(Socket<Layer>& socket, const ExecOptions& options, const Console& console)
       : socket_(socket), options_(options), console_(console), executor_(socket.get_executor()), outbox_(executor_, 1),
         resized_(executor_, SIGWINCH), ended_(executor_, SIGINT, SIGTERM), never_(executor_, asio::steady_timer::time_point::max()) {
     ended_.add(SIGHUP);
@@ -180,7 +184,7 @@ class Session {
     if (!ec) result_ = static_cast<ExitCode>(kKilledBySignal + number);
   }
 
-  websocket::stream<Layer>& socket_;
+  Socket<Layer>& socket_;
   const ExecOptions& options_;
   const Console& console_;
   asio::any_io_executor executor_;
@@ -206,7 +210,7 @@ void decorate(websocket::request_type& request, const std::string& key) {
 }
 
 template <class Layer>
-awaitable<Expected<ExitCode>> talk(websocket::stream<Layer> socket, const ServerAddress& address, const ExecOptions& options,
+awaitable<Expected<ExitCode>> talk(Socket<Layer> socket, const ServerAddress& address, const ExecOptions& options,
                                    const Console& console) {
   const char* key = std::getenv("BAILIFF_API_KEY");
   socket.set_option(websocket::stream_base::timeout{kConnectTime, websocket::stream_base::none(), false});
@@ -236,7 +240,7 @@ awaitable<Expected<ExitCode>> connect_and_talk(ServerAddress address, const Exec
   stream.socket().set_option(tcp::no_delay(true), ignored);
   if (!address.tls) {
     stream.expires_never();
-    co_return co_await talk(websocket::stream<beast::tcp_stream>(std::move(stream)), address, options, console);
+    co_return co_await talk(Socket<beast::tcp_stream>(std::move(stream)), address, options, console);
   }
   asio::ssl::context tls(asio::ssl::context::tls_client);
   tls.set_default_verify_paths(ignored);
@@ -247,7 +251,7 @@ awaitable<Expected<ExitCode>> connect_and_talk(ServerAddress address, const Exec
   const auto [untrusted] = co_await secured.async_handshake(asio::ssl::stream_base::client, kResume);
   if (untrusted) co_return std::unexpected(unreachable(options.server.url, untrusted));
   beast::get_lowest_layer(secured).expires_never();
-  co_return co_await talk(websocket::stream<beast::ssl_stream<beast::tcp_stream>>(std::move(secured)), address, options, console);
+  co_return co_await talk(Socket<beast::ssl_stream<beast::tcp_stream>>(std::move(secured)), address, options, console);
 }
 
 }  // namespace

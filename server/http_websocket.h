@@ -33,7 +33,7 @@ class HttpWebSocket final : public WebSocket {
   void cut();
   boost::asio::awaitable<void> shake_hands(CloseCode code, std::string reason);
 
-  boost::beast::websocket::stream<boost::beast::tcp_stream&> socket_;
+  boost::beast::websocket::stream<boost::beast::tcp_stream&, false> socket_;  // false: no compression
   const HttpBounds& bounds_;
   WakeUp sent_;
   boost::asio::steady_timer pulse_;
