@@ -268,6 +268,7 @@ void add_image(CLI::App& app, Parsed& parsed, const Console& console) {
       ->type_name("DIR");
   add_driver(*build, options.cgroup_driver);
   build->add_flag("--update-lock", options.update_lock, "take the newest packages and write NAME.lock");
+  add("unpack", "Make images usable on a kernel without EROFS", unpack_images)->add_option("NAME", options.names, "the images")->required();
   add("rm", "Remove images", remove_images)->add_option("NAME", options.names, "the images")->required();
   add("gc", "Remove what no name stands for any more", collect_image_garbage);
 }

@@ -210,8 +210,7 @@ void decorate(websocket::request_type& request, const std::string& key) {
 }
 
 template <class Layer>
-awaitable<Expected<ExitCode>> talk(Socket<Layer> socket, const ServerAddress& address, const ExecOptions& options,
-                                   const Console& console) {
+awaitable<Expected<ExitCode>> talk(Socket<Layer> socket, const ServerAddress& address, const ExecOptions& options, const Console& console) {
   const char* key = std::getenv("BAILIFF_API_KEY");
   socket.set_option(websocket::stream_base::timeout{kConnectTime, websocket::stream_base::none(), false});
   socket.set_option(websocket::stream_base::decorator(

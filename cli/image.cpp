@@ -15,6 +15,7 @@
 #include "images/image_build.h"
 #include "images/image_import.h"
 #include "images/image_store.h"
+#include "images/unpacked.h"
 
 namespace bailiff::cli {
 namespace {
@@ -86,6 +87,13 @@ Expected<ExitCode> print_new(const images::StoredImage& image, const std::vector
   return print(console.out, dump(document));
 }
 
+/// Where the kernel cannot mount it.
+Expected<ExitCode> unpack_where_needed(const images::ImageStore& store, const images::StoredImage& image) {
+  if (::geteuid() != 0 || images::kernel_has_erofs()) return kExitOk;
+  if (auto unpacked = images::unpack_image(store, image.digest); !unpacked) return failure_of(unpacked.error());
+  return kExitOk;
+}
+
 /// So that a server knows them without asking. Without root it asks when it starts.
 void ask_languages(const images::ImageStore& store, const images::StoredImage& image, const ImageOptions& options, const Console& console) {
   if (::geteuid() != 0) return;
@@ -142,6 +150,7 @@ Expected<ExitCode> import_archive(const ImageOptions& options, const Console& co
   if (!worker) return failure_of(worker.error());
   auto imported = images::import_image(*store, *worker, {.name = options.name}, input.get());
   if (!imported) return failure_of(imported.error());
+  if (auto usable = unpack_where_needed(*store, imported->image); !usable) return usable;
   ask_languages(*store, imported->image, options, console);
   return print_new(imported->image, imported->notes, options.json, console);
 }
@@ -167,8 +176,23 @@ Expected<ExitCode> build_images(const ImageOptions& options, const Console& cons
     if (console.err.is_terminal()) (void)console.err.write("\r\x1b[K");
     if (interrupts.take()) return failure(kExitCancelled, "cancelled");
     if (!built) return failure_of(built.error());
+    if (auto usable = unpack_where_needed(*store, built->image); !usable) return usable;
     ask_languages(*store, built->image, options, console);
     if (auto printed = print_new(built->image, built->notes, options.json, console); !printed) return printed;
+  }
+  return kExitOk;
+}
+
+Expected<ExitCode> unpack_images(const ImageOptions& options, const Console& console) {
+  if (::geteuid() != 0)
+    return failure(kExitNoPermission, "unpacking an image needs root, which the files of it belong to", "run it by sudo");
+  auto store = open_store(options);
+  if (!store) return std::unexpected(std::move(store.error()));
+  for (const std::string& name : options.names) {
+    const auto image = store->find(name);
+    if (!image) return failure_of(image.error());
+    if (auto unpacked = images::unpack_image(*store, image->digest); !unpacked) return failure_of(unpacked.error());
+    if (auto printed = print(console.out, fmt::format("unpacked {}\n", name)); !printed) return printed;
   }
   return kExitOk;
 }

@@ -27,6 +27,7 @@ struct ImageOptions {
 [[nodiscard]] Expected<ExitCode> inspect_image(const ImageOptions& options, const Console& console);
 [[nodiscard]] Expected<ExitCode> import_archive(const ImageOptions& options, const Console& console);
 [[nodiscard]] Expected<ExitCode> build_images(const ImageOptions& options, const Console& console);
+[[nodiscard]] Expected<ExitCode> unpack_images(const ImageOptions& options, const Console& console);
 [[nodiscard]] Expected<ExitCode> remove_images(const ImageOptions& options, const Console& console);
 [[nodiscard]] Expected<ExitCode> collect_image_garbage(const ImageOptions& options, const Console& console);
 

@@ -15,6 +15,7 @@
 #include "core/json/json.h"
 #include "images/file_range.h"
 #include "images/sha256.h"
+#include "images/unpacked.h"
 
 namespace bailiff::images {
 namespace {
@@ -61,6 +62,11 @@ std::optional<StoredImage> from_json(const Json& document, const std::string& na
 
 std::int64_t now_us() {
   return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+/// Of a content file.
+std::string digest_of(const std::string& file) {
+  return std::string(kDigestPrefix) + file.substr(kContentPrefix.size(), file.size() - kContentPrefix.size() - kContentSuffix.size());
 }
 
 std::string content_file(std::string_view digest) { return content_name(digest) + std::string(kContentSuffix); }
@@ -247,6 +253,7 @@ core::Status ImageStore::remove_content(const std::string& digest) const {
   const core::Fd content(::openat(fd_.get(), file.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   if (content.valid() && ::flock(content.get(), LOCK_EX | LOCK_NB) != 0)
     return core::error(core::ErrorKind::conflict, "a running server or program uses it");
+  if (auto removed = remove_unpacked(directory_, digest); !removed) return removed;
   if (::unlinkat(fd_.get(), file.c_str(), 0) != 0 && errno != ENOENT) return core::errno_error("remove " + file);
   return {};
 }
@@ -286,6 +293,8 @@ core::Result<ImageStore::Collected> ImageStore::collect_garbage() const {
       ++collected.held;
       continue;
     }
+    if (auto removed = content ? remove_unpacked(directory_, digest_of(name)) : core::Status{}; !removed)
+      return std::unexpected(std::move(removed.error()));
     if (::unlinkat(fd_.get(), name.c_str(), 0) != 0) return core::errno_error("remove " + name);
     ++collected.files;
     collected.bytes += static_cast<std::uint64_t>(info.st_size);

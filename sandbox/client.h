@@ -31,6 +31,7 @@ struct Image {
   std::string name;
   enum class Kind : std::uint32_t { host, directory, erofs } kind = Kind::host;
   std::string path;  // all but host: absolute
+  std::string unpacked{};  // erofs: a directory with the same content, for a kernel that lacks EROFS; empty: none
 };
 
 inline constexpr std::uint64_t kMaxClockStartS = 1'000'000'000;

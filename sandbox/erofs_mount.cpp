@@ -42,7 +42,9 @@ core::Status mount_erofs(int file, const std::string& directory, ErofsBacking ba
   const std::string source = "/proc/self/fd/" + std::to_string(file);
   if (mount(source.c_str(), directory.c_str(), "erofs", kFlags, nullptr) == 0) return {};
   if (errno == ENOTBLK) return mount_loop(file, directory);
-  if (errno == ENODEV) return core::error(core::ErrorKind::unavailable, "this kernel has no EROFS (CONFIG_EROFS_FS)");
+  if (errno == ENODEV)
+    return core::error(core::ErrorKind::unavailable,
+                       "this kernel has no EROFS (CONFIG_EROFS_FS): `bailiff image unpack` makes the image usable without");
   return core::errno_error("mount EROFS");
 }
 

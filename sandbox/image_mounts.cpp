@@ -13,6 +13,7 @@
 namespace bailiff::sandbox {
 namespace {
 
+constexpr const char* kUnpackedDirectory = "unpacked";
 constexpr std::string_view kStoredPrefix = "sha256-", kContentSuffix = ".erofs";
 
 /// Image names of a launcher's configuration are its caller's own and may hold slashes ("/srv/rootfs").
@@ -21,6 +22,22 @@ std::string directory_name(const std::string& image) {
   for (const char c : image) name += c == '/' ? std::string("%2f") : c == '%' ? std::string("%25") : std::string(1, c);
   return name;
 }
+
+/// A directory that root alone can change.
+core::Fd open_roots_own(int parent, const char* name) {
+  core::Fd directory(openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  struct stat info{};
+  const bool trusted = directory.valid() && fstat(directory.get(), &info) == 0 && info.st_uid == 0 && (info.st_mode & 022) == 0;
+  return trusted ? std::move(directory) : core::Fd();
+}
+
+/// What `bailiff image unpack` made of an image, for a kernel without EROFS. Nothing where it is not there or not only root's.
+core::Fd find_unpacked(int images, const std::string& name) {
+  const core::Fd all = open_roots_own(images, kUnpackedDirectory);
+  return all.valid() ? open_roots_own(all.get(), name.c_str()) : core::Fd();
+}
+
+std::string path_of(const core::Fd& fd) { return "/proc/self/fd/" + std::to_string(fd.get()); }
 
 /// Where the launcher builds roots of images: private mounts.
 std::string corner_of(const std::string& run_directory) { return run_directory + "/new"; }
@@ -109,7 +126,8 @@ core::Status ImageMounts::add_stored(const std::string& name) {
   const core::Fd content(openat(images_.get(), file.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   if (!content.valid()) return core::errno_error("open image " + name);
   if (auto sealed = seal_content(content.get()); !sealed) return sealed;
-  auto added = add({name, Image::Kind::erofs, "/proc/self/fd/" + std::to_string(content.get())});
+  const core::Fd unpacked = find_unpacked(images_.get(), name);
+  auto added = add({name, Image::Kind::erofs, path_of(content), unpacked.valid() ? path_of(unpacked) : ""});
   if (added) stored_.push_back(name);
   return added;
 }

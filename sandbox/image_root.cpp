@@ -133,6 +133,19 @@ core::Status show_entries(const Image& image, const std::string& from, const std
   return {};
 }
 
+core::Status show_erofs(const Image& image, const std::string& directory, const std::string& content) {
+  const core::Fd file(open(image.path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return core::errno_error("open image " + image.name);
+  const auto mounted = mount_erofs(file.get(), content);
+  const bool lacks_erofs = !mounted && mounted.error().kind == core::ErrorKind::unavailable;
+  if (lacks_erofs && !image.unpacked.empty()) return show_entries(image, image.unpacked, directory);
+  if (!mounted) return mounted;
+  auto shown = show_entries(image, content, directory);
+  // The entries' own mounts keep it alive.
+  if (umount2(content.c_str(), MNT_DETACH) != 0 && shown) shown = core::errno_error("unmount the content");
+  return shown;
+}
+
 core::Status make_host_etc(const std::string& etc) {
   if (auto made = make_directory(etc, 0755); !made) return made;
   std::error_code fault;
@@ -180,17 +193,10 @@ core::Status make_devices(const std::string& dev) {
 core::Status build_image_root(const Image& image, const std::string& directory, const std::string& content) {
   if (mount("bailiff", directory.c_str(), "tmpfs", MS_NOSUID, "size=64m,mode=0755") != 0) return core::errno_error("mount tmpfs");
   const bool host = image.kind == Image::Kind::host;
-  if (image.kind == Image::Kind::erofs) {
-    const core::Fd file(open(image.path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!file.valid()) return core::errno_error("open image " + image.name);
-    if (auto mounted = mount_erofs(file.get(), content); !mounted) return mounted;
-    auto shown = show_entries(image, content, directory);
-    // The entries' own mounts keep it alive.
-    if (umount2(content.c_str(), MNT_DETACH) != 0 && shown) shown = core::errno_error("unmount the content");
-    if (!shown) return shown;
-  } else if (auto shown = show_entries(image, host ? "/" : image.path, directory); !shown) {
+  if (auto shown = image.kind == Image::Kind::erofs ? show_erofs(image, directory, content)
+                                                    : show_entries(image, host ? "/" : image.path, directory);
+      !shown)
     return shown;
-  }
   if (host)
     if (auto made = make_host_etc(directory + "/etc"); !made) return made;
   if (auto made = make_devices(directory + "/dev"); !made) return made;
