@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include <toml++/toml.h>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 
 #include "server/log.h"
 #include "server/privileges.h"
@@ -195,6 +197,28 @@ TEST(Privileges, ADirectoryOfSomebodyElsesIsNotTaken) {
   std::ofstream(directory / "bailiff.db") << "x";
   EXPECT_TRUE(prepare_data_directory(directory.string(), self));
   fs::remove_all(directory);
+}
+
+/// docs/settings.md as the table of settings has it.
+std::string settings_document() {
+  std::string text =
+      "# Settings of bailiffd\n\nWritten from the table in `server/config.cpp`; `BAILIFF_WRITE_DOCS=1 build/release/unit_server "
+      "--gtest_filter=Settings.*` writes it anew.\nEach is a key of the TOML file, a flag (`max_body_bytes`: `--max-body-bytes`; "
+      "`ceiling.cpus`: "
+      "`--ceiling-cpus`) and an environment variable\n(`BAILIFF_MAX_BODY_BYTES`).\n\n| setting | default | what it is |\n|---|---|---|\n";
+  for (const auto& setting : settings()) {
+    std::string doc;
+    for (const char c : setting.doc) doc += c == '|' ? "\\|" : std::string(1, c);
+    const auto& value = setting.default_value;
+    text += "| `" + setting.name + "` | " + (value.empty() ? "" : "`" + value + "`") + " | " + doc + " |\n";
+  }
+  return text;
+}
+
+TEST(Settings, DocumentIsWhatTheTableSays) {
+  if (std::getenv("BAILIFF_WRITE_DOCS") != nullptr) std::ofstream(BAILIFF_SETTINGS_DOCUMENT) << settings_document();
+  std::ifstream stream(BAILIFF_SETTINGS_DOCUMENT);
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(stream), {}), settings_document());
 }
 
 }  // namespace
