@@ -81,6 +81,13 @@ core::Status Slot::cancel() { return send_message(socket_.get(), {&kCancelMessag
 
 core::Status Slot::pause() { return send_message(socket_.get(), {&kPauseMessage, 1}); }
 core::Status Slot::resume() { return send_message(socket_.get(), {&kResumeMessage, 1}); }
+core::Status Slot::tell_output() { return send_message(socket_.get(), {&kTellOutputMessage, 1}); }
+
+bool Slot::take_output_notice() {
+  char type = 0;
+  if (recv(socket_.get(), &type, 1, MSG_PEEK | MSG_DONTWAIT) != 1 || type != kOutputNoticeMessage) return false;
+  return recv(socket_.get(), &type, 1, MSG_DONTWAIT) == 1;
+}
 
 core::Result<StepReport> Slot::finish() {
   auto message = receive_message(socket_.get());

@@ -138,6 +138,11 @@ class Slot {
   core::Status pause();
   /// Harmless when nothing is paused.
   core::Status resume();
+  /// Asks for one notice of output of the running step: it comes when output was captured since the last notice, at once where it was
+  /// before. Ask again only after it has come. Harmless when nothing runs: then none comes.
+  core::Status tell_output();
+  /// When fd() is readable: true where what waits is such a notice, which is taken.
+  bool take_output_notice();
   /// Waits for and takes the report. ErrorKind::internal with the slot alive: our set-up failed, the slot goes on;
   /// ErrorKind::unavailable: the slot is gone; ErrorKind::invalid: the slot refused the request (unknown image, above the ceiling …).
   core::Result<StepReport> finish();

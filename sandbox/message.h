@@ -4,9 +4,11 @@
 //
 // Caller → slot:   run  {u8 'R', u8 where, u8 has_stdin, [request]} + fds {stdout, stderr, [request], [stdin], trees …}
 //                  (`where` says whether the request follows or is in a sealed memfd)
-//                  cancel {u8 'C'}, pause {u8 'P'}, resume {u8 'G'}: of the step that runs; drop the workspace {u8 'W'}
+//                  cancel {u8 'C'}, pause {u8 'P'}, resume {u8 'G'}, tell of output {u8 'T'}: of the step that runs; drop the
+//                  workspace {u8 'W'}
 // Slot → program:  go   {u8 where, u8 has_stdin, [request]} + fds {[request], [stdin], trees …}, to the process that becomes it
-// Slot → caller:   one report per run {u8 'O' outcome… | u8 'E' kind, text} + fds {[collected]}
+// Slot → caller:   one report per run {u8 'O' outcome… | u8 'E' kind, text} + fds {[collected]}; before it, once for each 'T', {u8 'N'}
+//                  when output was captured after the last such notice
 // Caller → launcher, on a socket of its own: {u8 'A' | u8 'D', image}; launcher → caller: {u32 error kind, text}, the text empty
 // where it is done.
 // Caller → launcher: the configuration, once. Launcher → caller: {u8 'S', u32 index} + fd for each slot that is ready, {u8 'E', text}
@@ -20,7 +22,8 @@
 namespace bailiff::sandbox {
 
 inline constexpr char kRunMessage = 'R', kCancelMessage = 'C', kPauseMessage = 'P', kResumeMessage = 'G', kDropMessage = 'W',
-                      kOutcomeMessage = 'O', kErrorMessage = 'E', kSlotMessage = 'S', kAddImageMessage = 'A', kRemoveImageMessage = 'D';
+                      kTellOutputMessage = 'T', kOutputNoticeMessage = 'N', kOutcomeMessage = 'O', kErrorMessage = 'E', kSlotMessage = 'S',
+                      kAddImageMessage = 'A', kRemoveImageMessage = 'D';
 inline constexpr std::size_t kMaxRequestBytes = 4 << 20;
 inline constexpr char kInlineRequest = 'I', kMemfdRequest = 'M';
 inline constexpr std::size_t kMaxInlineRequestBytes = 64 << 10;

@@ -156,6 +156,7 @@ class Supervision {
       case kCancelMessage: return end(cancelled_);
       case kPauseMessage: return pause();
       case kResumeMessage: return resume();
+      case kTellOutputMessage: return tell_output();
       default: return beside_.serve(*message, paused_);
     }
   }
@@ -181,6 +182,20 @@ class Supervision {
     arm();
   }
 
+  /// The caller asked to be told of output once: now, where some came since it was last told, or with the next.
+  void tell_output() {
+    output_awaited_ = true;
+    if (output_untold_) notify_output();
+  }
+
+  void notify_output() {
+    output_untold_ = true;
+    if (!output_awaited_) return;
+    // There is room for it: one is on its way at a time. A caller that is gone is noticed elsewhere.
+    (void)send(caller_, &kOutputNoticeMessage, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    output_awaited_ = output_untold_ = false;
+  }
+
   void drain(Capture& capture) {
     static char buffer[kReadBytes];  // one thread, and no copy outlives the call
     const ssize_t n = read(capture.pipe.get(), buffer, sizeof buffer);
@@ -199,6 +214,7 @@ class Supervision {
       capture.bytes += static_cast<std::uint64_t>(written);
       done += static_cast<std::uint64_t>(written);
     }
+    if (kept > 0) notify_output();
     // What comes after the limit is thrown away, so that the pipe can be emptied.
   }
 
@@ -397,6 +413,7 @@ class Supervision {
   int status_ = 0, exec_error_ = 0, oom_looks_ = 0;
   InitStep exec_step_ = InitStep::none;
   bool executing_ = false, ended_ = false, killed_ = false, no_space_ = false, paused_ = false;
+  bool output_awaited_ = false, output_untold_ = false;
   bool cancelled_ = false, oom_ = false, output_over_ = false, cpu_over_ = false, wall_over_ = false;
   std::optional<core::Error> fault_;
 };

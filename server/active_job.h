@@ -1,6 +1,8 @@
 #pragma once
 // What this process knows of a job while it runs it: made by the queue, filled by the runner. io thread only.
+#include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,8 +49,14 @@ struct ActiveJob {
   /// The output files of the steps that were started, in the order of the result's steps; readable at any time.
   struct StepOutput {
     core::Fd stdout_fd, stderr_fd;
+    std::string name;
+    std::optional<core::Outcome> outcome;  // once it has ended
   };
   std::vector<StepOutput> step_outputs;
+  std::function<void()> progressed;  // a step began, ended, or printed what somebody waited for
+  void tell_progress() const {
+    if (progressed) progressed();
+  }
 };
 
 }  // namespace bailiff::server

@@ -17,7 +17,7 @@ void revalidate(const Request& request, Response& response) {
   if (response.status != 200 && response.status != 206) return;
   const auto find_tag = [&] { return std::ranges::find(response.headers, "ETag", &Headers::value_type::first); };
   if (find_tag() == response.headers.end()) {
-    if (response.status != 200 || response.source) return;
+    if (response.status != 200 || response.source || response.stream) return;
     response.headers.emplace_back("ETag", entity_tag(response.body));
   }
   const auto tag = find_tag();
@@ -76,6 +76,8 @@ Api::Api(ApiContext context, const HttpBounds& bounds) : context_(std::move(cont
   add_about_routes();
   add_image_routes();
   add_stored_request_routes();
+  add_batch_routes();
+  add_event_routes();
   if (context_.pages != nullptr) add_page_routes(router_, *context_.pages);
 }
 
@@ -89,7 +91,9 @@ std::optional<Response> Api::answer_head(const Request& request) const {
   if (request.method == "OPTIONS") return Response{204, {}, {{"Allow", match.allow}}, {}, std::nullopt};
   if (match.route == nullptr) return problem_response(405, "this path has " + match.allow, {{"Allow", match.allow}});
   const auto& media_type = match.route->media_type;
-  if (!accepts(request.header("Accept").value_or(""), media_type))
+  const auto& other = match.route->other_media_type;
+  const auto wanted = request.header("Accept").value_or("");
+  if (!accepts(wanted, media_type) && (other.empty() || !accepts(wanted, other)))
     return problem_response(406, "the answer would be " + media_type + ", which Accept refuses");
   if (match.route->takes_file) return fault_of_upload(request, *target);
   if (!match.route->takes_json) return std::nullopt;

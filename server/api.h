@@ -53,12 +53,15 @@ class Api {
   void add_about_routes();   // api_about.cpp
   void add_image_routes();   // api_images.cpp
   void add_stored_request_routes();  // api_stored_request.cpp
+  void add_batch_routes();           // api_batch.cpp
+  void add_event_routes();           // api_events.cpp
 
   boost::asio::awaitable<Response> create_job(Call call);
   boost::asio::awaitable<Response> show_job(Call call);
   boost::asio::awaitable<Response> list_jobs(Call call);
   boost::asio::awaitable<Response> cancel_job(Call call);
   boost::asio::awaitable<Response> pause_job(Call call, bool pause);
+  boost::asio::awaitable<Response> delete_job(Call call);
   boost::asio::awaitable<Response> job_answer(std::string id, unsigned status_unfinished, std::optional<std::chrono::seconds> wait);
   boost::asio::awaitable<void> wait_for_end(std::string id, std::optional<std::chrono::seconds> wait, Client& client);
   [[nodiscard]] std::optional<std::chrono::seconds> wait_of(const Request& request) const;
@@ -73,6 +76,14 @@ class Api {
   boost::asio::awaitable<void> serve_exec(std::string id, sandbox::ExecRequest request, WebSocket& socket);
 
   boost::asio::awaitable<Response> show_request(Call call);
+
+  struct Batch;
+  boost::asio::awaitable<Response> create_batch(Call call);
+  boost::asio::awaitable<std::optional<Problem>> submit_batch(Batch& batch, const std::optional<std::string>& key,
+                                                              const std::string& digest);
+  boost::asio::awaitable<bool> stream_batch(std::shared_ptr<const Batch> batch, std::chrono::seconds wait, Client& client, BodySink& sink);
+  boost::asio::awaitable<bool> send_batch_line(const Batch& batch, std::size_t index, BodySink& sink);
+  boost::asio::awaitable<Response> show_events(Call call);
 
   boost::asio::awaitable<Response> show_languages(Call call);
   boost::asio::awaitable<Response> show_images(Call call);

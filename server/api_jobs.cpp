@@ -10,6 +10,7 @@
 #include "server/api_job.h"
 #include "server/api_json.h"
 #include "server/api_request.h"
+#include "server/api_submission.h"
 #include "server/http_fields.h"
 #include "server/image_service.h"
 
@@ -20,41 +21,18 @@ using boost::asio::awaitable;
 
 constexpr std::size_t kLargeBytes = 64 * 1024;  // some 0.5 ms of JSON work
 constexpr int kMostListed = 200, kListedAtOnce = 8;
-constexpr std::size_t kMaxKeyBytes = 255;
-
-/// Everything about a new job that its body tells.
-struct AcceptedJob {
-  storage::NewJob job;
-  std::string image;  // its name
-};
 
 std::expected<AcceptedJob, Problem> new_job_of(const std::string& body, const ApiContext& context) {
   auto parsed = parse_json(body);
   if (!parsed) return std::unexpected(std::move(parsed.error()));
-  auto spec =
-      decode_job(parsed->value, RequestRules{context.catalogue, context.default_limits, context.ceiling, !context.lacks("cgroup.blkio")});
-  if (!spec || !parsed->duplicates.empty()) {
-    Problem problem = spec ? Problem{422, "the job request has faults; each is listed with its place", {}, {}} : std::move(spec.error());
-    problem.errors.insert(problem.errors.begin(), parsed->duplicates.begin(), parsed->duplicates.end());
-    return std::unexpected(std::move(problem));
-  }
-  storage::NewJob job;
-  job.priority = spec->priority;
-  job.labels = spec->labels;
-  job.request = stored_request(*spec, context.catalogue);
-  job.request_digest = sha256_digest(body);
-  const auto* language = spec->language ? context.catalogue.find_language(*spec->language) : nullptr;
-  return AcceptedJob{std::move(job), language != nullptr ? language->image : spec->image.value_or("")};
+  auto accepted = accept_job(parsed->value, std::move(parsed->duplicates), context);
+  if (accepted) accepted->job.request_digest = sha256_digest(body);
+  return accepted;
 }
 
 // A braced list of temporaries stays out of the coroutine: g++ 12 does not compile all of them right.
 Response image_is_changing() {
   return problem_response(503, "the image is being replaced or removed; try again later", {{"Retry-After", "5"}});
-}
-
-/// Printable ASCII of a bounded length, as any header value that names something.
-bool is_idempotency_key(std::string_view key) {
-  return !key.empty() && key.size() <= kMaxKeyBytes && std::ranges::all_of(key, [](char c) { return c >= 0x20 && c < 0x7F; });
 }
 
 std::expected<storage::ListQuery, Problem> list_query(const std::vector<std::pair<std::string, std::string>>& parameters) {
@@ -119,6 +97,7 @@ void Api::add_job_routes() {
   router_.add({.method = "GET", .pattern = "/v1/jobs", .handler = [this](Call call) { return list_jobs(std::move(call)); }});
   router_.add({.method = "GET", .pattern = "/v1/jobs/{id}", .handler = [this](Call call) { return show_job(std::move(call)); }});
   router_.add({.method = "POST", .pattern = "/v1/jobs/{id}:cancel", .handler = [this](Call call) { return cancel_job(std::move(call)); }});
+  router_.add({.method = "DELETE", .pattern = "/v1/jobs/{id}", .handler = [this](Call call) { return delete_job(std::move(call)); }});
   router_.add(
       {.method = "POST", .pattern = "/v1/jobs/{id}:pause", .handler = [this](Call call) { return pause_job(std::move(call), true); }});
   router_.add(
@@ -159,11 +138,10 @@ awaitable<Response> Api::job_answer(std::string id, unsigned status_unfinished, 
 }
 
 Response Api::refused_submit(const core::Error& error) {
-  if (error.kind == core::ErrorKind::conflict) return problem_response(422, "this Idempotency-Key was used with another body");
+  if (error.kind == core::ErrorKind::conflict) return problem_response(reused_idempotency_key());
   if (error.kind != core::ErrorKind::unavailable) return problem_response(problem_of(error, "accept a job"));
   const auto depth = context_.store.depth();
-  if (context_.jobs.ready() && depth && depth->queued >= context_.queue_bound)
-    return problem_response(429, fmt::format("the queue is full: it holds {} jobs", context_.queue_bound), {{"Retry-After", "5"}});
+  if (context_.jobs.ready() && depth && depth->queued >= context_.queue_bound) return problem_response(full_queue(context_.queue_bound));
   return problem_response(problem_of(error, "accept a job"));
 }
 
@@ -175,8 +153,7 @@ awaitable<Response> Api::create_job(Call call) {
   if (!accepted) co_return problem_response(accepted.error());
   auto* const job = &accepted->job;
   job->idempotency_key = call.request.header("Idempotency-Key");
-  if (job->idempotency_key && !is_idempotency_key(*job->idempotency_key))
-    co_return problem_response(400, fmt::format("Idempotency-Key must be 1 to {} printable ASCII characters", kMaxKeyBytes));
+  if (job->idempotency_key && !is_idempotency_key(*job->idempotency_key)) co_return problem_response(faulty_idempotency_key());
   std::shared_ptr<const void> use;
   if (context_.images != nullptr) use = context_.images->begin_submission(accepted->image);
   if (context_.images != nullptr && use == nullptr) co_return image_is_changing();
@@ -220,6 +197,19 @@ awaitable<Response> Api::cancel_job(Call call) {
   const auto wait = wait_of(call.request);
   co_await wait_for_end(id, wait, call.client);
   co_return co_await job_answer(id, 202, wait);
+}
+
+awaitable<Response> Api::delete_job(Call call) {
+  const auto& id = call.path_values[0];
+  if (!core::is_job_id(id)) co_return problem_response(no_such_job());
+  if (!call.query.empty()) co_return problem_response(400, "this call takes no query parameters");
+  const auto forgotten = co_await context_.jobs.forget(id);
+  if (!forgotten && forgotten.error().kind == core::ErrorKind::conflict)
+    co_return problem_response(409, "only a finished job can be deleted; POST …:cancel ends it");
+  if (!forgotten) co_return problem_response(problem_of_job(forgotten.error(), "delete a job"));
+  Response response;
+  response.status = 204;
+  co_return response;
 }
 
 awaitable<Response> Api::pause_job(Call call, bool pause) {

@@ -189,6 +189,7 @@ std::vector<Setting> make_settings() {
       integer_setting("max_body_bytes", &Config::max_body_bytes, bounds.body_bytes, 1024, core::kGiB, "largest request body"),
       integer_setting("max_bodies_bytes", &Config::max_bodies_bytes, bounds.bodies_bytes, 1024, 64 * core::kGiB,
                       "request bodies held at one time, over all connections"),
+      integer_setting("max_batch_jobs", &Config::max_batch_jobs, bounds.batch_jobs, 1, 10'000, "jobs in one request to /v1/jobs:batch"),
       integer_setting("max_connections", &Config::max_connections, bounds.connections, 1, 1'000'000, "HTTP connections at one time"),
       integer_setting("header_timeout_ms", &Config::header_timeout_ms, bounds.header_time.count(), 1, kHour,
                       "longest time for a request's header to arrive"),

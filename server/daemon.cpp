@@ -124,6 +124,7 @@ HttpBounds http_bounds(const Config& config) {
   HttpBounds bounds;
   bounds.body_bytes = config.max_body_bytes;
   bounds.bodies_bytes = config.max_bodies_bytes;
+  bounds.batch_jobs = config.max_batch_jobs;
   bounds.connections = config.max_connections;
   bounds.header_time = milliseconds(config.header_timeout_ms);
   bounds.body_time = milliseconds(config.body_timeout_ms);

@@ -52,7 +52,8 @@ std::string response_head(const Response& response, std::uint64_t length, bool k
       fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\nServer: bailiff\r\n", response.status, status_title(response.status), http_date(now));
   for (const auto& [name, value] : response.headers) head += fmt::format("{}: {}\r\n", name, value);
   if (!response.content_type.empty()) head += fmt::format("Content-Type: {}\r\nX-Content-Type-Options: nosniff\r\n", response.content_type);
-  if (response.status != 204 && response.status != 304) head += fmt::format("Content-Length: {}\r\n", length);
+  if (response.stream && !old_version) head += "Transfer-Encoding: chunked\r\n";
+  if (!response.stream && response.status != 204 && response.status != 304) head += fmt::format("Content-Length: {}\r\n", length);
   if (!keep_alive) head += "Connection: close\r\n";
   if (keep_alive && old_version) head += "Connection: keep-alive\r\n";
   return head + "\r\n";

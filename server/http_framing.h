@@ -20,6 +20,7 @@ inline constexpr std::size_t kMaxHeaderFields = 100;
 /// Everything but the body.
 [[nodiscard]] Request request_of(const RequestHead& head);
 /// Status line, fields and the empty line. `old_version`: the client speaks HTTP/1.0 and must be told that the connection stays.
+/// A body that is streamed comes in chunks, or in HTTP/1.0 until the connection ends.
 [[nodiscard]] std::string response_head(const Response& response, std::uint64_t length, bool keep_alive, bool old_version);
 
 }  // namespace bailiff::server

@@ -36,13 +36,26 @@ struct BodySource {
   std::function<core::Result<std::string>(std::uint64_t offset, std::uint64_t length)> read;
 };
 
+/// Takes the bytes of an answer as they come.
+class BodySink {
+ public:
+  virtual ~BodySink() = default;
+  /// Returns when they are on their way, so that a slow client slows the sender down and nothing is piled up. False: the client is gone, or
+  /// did not take them within the time of HttpBounds.
+  virtual boost::asio::awaitable<bool> send(std::string_view bytes) = 0;
+};
+
+/// Sends a body of a length that nobody knows before its end. False: it is not whole, and the client must see that.
+using BodyStream = std::function<boost::asio::awaitable<bool>(BodySink& sink)>;
+
 struct Response {
   unsigned status = 200;
   std::string content_type;  // empty: no body
   Headers headers;
   std::string body;
   std::optional<BodySource> source;  // instead of body
-  WebSocketHandler upgrade = {};     // instead of an answer: the connection becomes a WebSocket, or is told (426) that it must
+  BodyStream stream = {};  // instead of body; what the request refers to lives until its end
+  WebSocketHandler upgrade = {};  // instead of an answer: the connection becomes a WebSocket, or is told (426) that it must
 };
 
 /// What a route may ask of the connection that its request came on.

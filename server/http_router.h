@@ -26,6 +26,7 @@ struct Route {
   std::string pattern;  // "/v1/jobs/{id}:cancel": a placeholder is one segment or its head before a fixed ":word"
   Handler handler;
   std::string media_type = "application/json";  // of a good answer, for Accept
+  std::string other_media_type = {};            // which it has where Accept asks for it instead
   bool takes_json = false;                      // the body is JSON: other content types are 415
   bool takes_file = false;                      // the body goes into Request::body_file, within HttpBounds::file_bytes
 };

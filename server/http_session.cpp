@@ -169,7 +169,7 @@ awaitable<Session::After> Session::one_request() {
   stream_.expires_never();
   const Response response = co_await context_.api.handle(request, *this);
   if (response.upgrade) co_return co_await upgrade(parser, request, response.upgrade);
-  const bool stay = keep_alive && !context_.draining;
+  const bool stay = keep_alive && !context_.draining && !(response.stream && old_version);
   const bool written = co_await write(response, stay, is_head, old_version);
   co_return !written ? After::close : stay ? After::keep : buffer_.size() > 0 ? After::linger : After::close;
 }
@@ -227,6 +227,7 @@ awaitable<bool> Session::write(const Response& response, bool keep_alive, bool i
   if (has_body && !response.source && length <= kSliceBytes) bytes += response.body;
   const bool begun = co_await write_bytes(bytes);
   if (!begun) co_return false;
+  if (response.stream && !is_head) co_return co_await write_stream(response, !old_version);
   if (!has_body) co_return true;
   if (!response.source && length <= kSliceBytes) co_return true;
   if (!response.source) co_return co_await write_bytes(response.body);
@@ -242,6 +243,49 @@ awaitable<bool> Session::write(const Response& response, bool keep_alive, bool i
     if (!written) co_return false;
   }
   co_return true;
+}
+
+/// Frames what is sent as chunks (RFC 9112 section 7.1).
+class Session::Sink final : public BodySink {
+ public:
+  Sink(Session& session, bool chunked) : session_(session), chunked_(chunked) {}
+  awaitable<bool> send(std::string_view bytes) override {
+    if (broken_ || bytes.empty()) co_return !broken_;
+    if (!chunked_ || bytes.size() > kSliceBytes) {
+      const std::string head = chunked_ ? fmt::format("{:x}\r\n", bytes.size()) : std::string();
+      const bool begun = co_await session_.write_bytes(head);
+      broken_ = !begun;
+      if (begun) {
+        const bool written = co_await session_.write_bytes(bytes);
+        broken_ = !written;
+      }
+      if (!broken_ && chunked_) {
+        const bool ended = co_await session_.write_bytes("\r\n");
+        broken_ = !ended;
+      }
+      co_return !broken_;
+    }
+    std::string chunk = fmt::format("{:x}\r\n", bytes.size());
+    chunk += bytes;
+    chunk += "\r\n";
+    const bool written = co_await session_.write_bytes(chunk);
+    broken_ = !written;
+    co_return written;
+  }
+
+ private:
+  Session& session_;
+  const bool chunked_;
+  bool broken_ = false;
+};
+
+awaitable<bool> Session::write_stream(const Response& response, bool chunked) {
+  buffer_.shrink_to_fit();  // it may be long until the next request
+  Sink sink(*this, chunked);
+  const bool whole = co_await response.stream(sink);
+  if (!whole) co_return false;
+  if (!chunked) co_return true;
+  co_return co_await write_bytes("0\r\n\r\n");
 }
 
 awaitable<bool> Session::write_bytes(std::string_view bytes) {

@@ -47,6 +47,7 @@ class Session final : public Client {
  private:
   using Parser = boost::beast::http::request_parser<boost::beast::http::string_body>;
   enum class After { keep, close, linger };
+  class Sink;
 
   /// True when the first bytes of a request are there.
   boost::asio::awaitable<bool> next_request(bool first);
@@ -55,6 +56,7 @@ class Session final : public Client {
   /// The body of a request whose header was read, into a file. The problem where it is refused.
   boost::asio::awaitable<std::optional<Problem>> receive_file(Parser&& header, const core::Fd& file);
   boost::asio::awaitable<bool> write(const Response& response, bool keep_alive, bool is_head, bool old_version);
+  boost::asio::awaitable<bool> write_stream(const Response& response, bool chunked);
   boost::asio::awaitable<bool> write_bytes(std::string_view bytes);
   boost::asio::awaitable<After> refuse(const Problem& problem, bool is_head);
   boost::asio::awaitable<void> finish(After after);

@@ -51,7 +51,8 @@ std::size_t output_bytes(const core::JobResult& result) {
 JobQueue::JobQueue(asio::io_context& io, storage::Store& store, SlotPool& pool, Runner& runner, const images::Catalogue& catalogue,
                    asio::thread_pool& threads, Options options)
     : io_(io), store_(store), pool_(pool), runner_(runner), catalogue_(catalogue), threads_(threads), options_(options),
-      work_arrived_(io.get_executor()), commits_changed_(io.get_executor()), workers_changed_(io.get_executor()) {}
+      watches_(io.get_executor()), work_arrived_(io.get_executor()), commits_changed_(io.get_executor()),
+      workers_changed_(io.get_executor()) {}
 
 core::Status JobQueue::start() {
   const auto depth = store_.depth();
@@ -99,6 +100,8 @@ asio::awaitable<void> JobQueue::run_claimed(storage::ClaimedJob claimed, SlotLea
   const auto job = std::make_shared<ActiveJob>(claimed.id, claimed.attempt, io_.get_executor());
   active_[job->id] = job;
   job->interrupted = giving_up_;
+  job->progressed = [this, id = job->id]() { watches_.tell(id, false); };
+  job->tell_progress();
   log_debug("job claimed", {{"job", job->id}, {"attempt", job->attempt}, {"slot", lease.index()}});
   core::Result<core::JobResult> result;
   if (claimed.attempt > kMostAttempts) result = ended_by_us("the server was interrupted too many times while it ran this job");
@@ -210,6 +213,42 @@ asio::awaitable<core::Result<storage::Submitted>> JobQueue::submit(storage::NewJ
   co_return submitted;
 }
 
+asio::awaitable<core::Result<std::vector<storage::Submitted>>> JobQueue::submit_all(std::vector<storage::NewJob> jobs) {
+  using Submitted = std::vector<storage::Submitted>;
+  if (draining_) co_return core::error(ErrorKind::unavailable, "draining");
+  const auto waiting = queued();
+  const auto room = waiting < options_.max_queued ? options_.max_queued - waiting : 0;
+  if (jobs.size() > room) jobs.resize(room);
+  if (jobs.empty()) co_return Submitted{};
+  std::vector<std::string> ids;
+  for (auto& job : jobs) {
+    job.id = core::new_job_id();
+    job.created_us = unix_us();
+    unfinished_.insert(job.id);  // as in submit()
+    ids.push_back(job.id);
+  }
+  auto start = [this, &jobs](auto done) { store_.submit_all(std::move(jobs), std::move(done)); };
+  auto submitted = co_await from_callback<core::Result<Submitted>>(std::move(start));
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    if (!submitted || (*submitted)[i].existed) unfinished_.erase(ids[i]);
+  if (!submitted && submitted.error().kind == ErrorKind::conflict) co_return submitted;
+  note_storage(submitted ? core::Status{} : std::unexpected(submitted.error()));
+  if (!submitted) {
+    log_error("cannot store jobs", {{"why", submitted.error()}});
+    co_return submitted;
+  }
+  ++arrivals_;
+  work_arrived_.all();
+  co_return submitted;
+}
+
+asio::awaitable<core::Status> JobQueue::forget(std::string id) {
+  auto start = [this, &id](auto done) { store_.forget(id, std::move(done)); };
+  auto forgotten = co_await from_callback<core::Status>(std::move(start));
+  if (forgotten) watches_.tell(id, true);
+  co_return forgotten;
+}
+
 asio::awaitable<bool> JobQueue::wait_finished(std::string id, std::chrono::milliseconds at_most) {
   struct Place {
     std::multimap<std::string, WakeUp*>& all;
@@ -264,15 +303,18 @@ core::Status JobQueue::set_paused(const std::string& id, bool paused) {
   job->pause_end.cancel();
   if (!paused) {
     job->resume();
+    job->tell_progress();
     return {};
   }
   job->pause();
+  job->tell_progress();
   job->pause_end.expires_after(options_.max_pause);
   job->pause_end.async_wait([weak = std::weak_ptr(job)](const boost::system::error_code& error) {
     const auto paused_job = weak.lock();
     if (error || !paused_job) return;
     log_info("the longest pause is over", {{"job", paused_job->id}});
     paused_job->resume();
+    paused_job->tell_progress();
   });
   return {};
 }
@@ -335,6 +377,7 @@ asio::awaitable<void> JobQueue::drain(steady_clock::time_point deadline) {
   co_await wait_until(steady_clock::now() + kStopGrace);
   if (!idle()) log_error("jobs did not stop in time; the next start puts them back into the queue", {{"jobs", active_.size()}});
   for (const auto& [id, waiter] : waiters_) waiter->all();
+  watches_.end();
 }
 
 // ---- what is remembered ----
@@ -351,6 +394,7 @@ void JobQueue::forget_unfinished(const std::string& id) {
 void JobQueue::wake_waiters(const std::string& id) {
   const auto [begin, end] = waiters_.equal_range(id);
   for (auto waiter = begin; waiter != end; ++waiter) waiter->second->all();
+  watches_.tell(id, true);
 }
 
 void JobQueue::count_unfinished() {

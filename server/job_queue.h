@@ -17,6 +17,7 @@
 #include <unordered_set>
 
 #include "server/active_job.h"
+#include "server/job_watch.h"
 #include "server/jobs.h"
 #include "server/runner.h"
 #include "server/wake_up.h"
@@ -42,6 +43,11 @@ class JobQueue final : public Jobs {
   boost::asio::awaitable<void> drain(std::chrono::steady_clock::time_point deadline);
 
   boost::asio::awaitable<core::Result<storage::Submitted>> submit(storage::NewJob job) override;
+  boost::asio::awaitable<core::Result<std::vector<storage::Submitted>>> submit_all(std::vector<storage::NewJob> jobs) override;
+  std::unique_ptr<JobWatch> watch(const std::vector<std::string>& ids, News news) override { return watches_.watch(ids, news); }
+  std::optional<Progress> progress(const std::string& id) const override;
+  void tell_output(const std::string& id) override;
+  boost::asio::awaitable<core::Status> forget(std::string id) override;
   boost::asio::awaitable<bool> wait_finished(std::string id, std::chrono::milliseconds at_most) override;
   boost::asio::awaitable<core::Result<core::JobState>> cancel(std::string id) override;
   core::Status set_paused(const std::string& id, bool paused) override;
@@ -84,6 +90,7 @@ class JobQueue final : public Jobs {
   std::unordered_set<std::string> unfinished_;  // accepted by this process (or about to be); those from before it are only counted
   std::uint64_t inherited_ = 0;  // unfinished jobs from before this process
   std::multimap<std::string, WakeUp*> waiters_;
+  JobWatches watches_;
   std::set<std::shared_ptr<SlotPool::Request>> slot_requests_;  // of workers that wait for a slot
   std::uint64_t arrivals_ = 0;  // submits and requeues: tells a worker that its empty claim is out of date
   WakeUp work_arrived_, commits_changed_, workers_changed_;

@@ -58,4 +58,24 @@ asio::awaitable<core::Result<sandbox::ExecSession>> JobQueue::exec(std::string i
   co_return sandbox::take_exec(std::move(*answer));
 }
 
+std::optional<Progress> JobQueue::progress(const std::string& id) const {
+  const auto found = active_.find(id);
+  if (found == active_.end()) return std::nullopt;
+  Progress progress;
+  progress.attempt = found->second->attempt;
+  progress.paused = found->second->paused && !found->second->ended && !found->second->stopping();
+  for (const auto& step : found->second->step_outputs) progress.steps.push_back({step.name, step.outcome});
+  return progress;
+}
+
+void JobQueue::tell_output(const std::string& id) {
+  const auto found = active_.find(id);
+  if (found == active_.end()) return;
+  for (const auto& [lease, part] : found->second->running)
+    if (!part.is_test)
+      lease->tell_output([weak = std::weak_ptr(found->second)]() {
+        if (const auto job = weak.lock()) job->tell_progress();
+      });
+}
+
 }  // namespace bailiff::server

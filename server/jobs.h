@@ -4,6 +4,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -37,6 +38,27 @@ struct RunningSandbox {
   sandbox::Inspection inspection;
 };
 
+/// What this process knows of a job that it runs: its attempt, and the steps that were started, in order. Tests are not among them.
+struct Progress {
+  struct Step {
+    std::string name;
+    std::optional<core::Outcome> outcome;  // nothing: it runs
+  };
+  int attempt = 1;
+  std::vector<Step> steps;
+  bool paused = false;
+};
+
+/// Waits for news of some jobs. One coroutine uses it.
+class JobWatch {
+ public:
+  virtual ~JobWatch() = default;
+  /// The jobs that may have changed since the last call; waits for the first of them. Empty: the time is over, or, before that, the server
+  /// is going down.
+  virtual boost::asio::awaitable<std::vector<std::string>> changed(std::chrono::steady_clock::time_point deadline) = 0;
+};
+enum class News { ends, everything };
+
 class Jobs {
  public:
   virtual ~Jobs() = default;
@@ -44,6 +66,17 @@ class Jobs {
   /// Durable when it returns. `job.id` and `job.created_us` are filled in here. conflict: idempotency key used with another body;
   /// unavailable: queue full, draining or the disk is.
   virtual boost::asio::awaitable<core::Result<storage::Submitted>> submit(storage::NewJob job) = 0;
+  /// Several jobs in one transaction: as many of them, from the first, as the queue has room for; those are in the answer, in order. Else
+  /// as submit().
+  virtual boost::asio::awaitable<core::Result<std::vector<storage::Submitted>>> submit_all(std::vector<storage::NewJob> jobs) = 0;
+  /// Must not outlive this object.
+  virtual std::unique_ptr<JobWatch> watch(const std::vector<std::string>& ids, News news) = 0;
+  /// Nothing where this process does not run it now.
+  virtual std::optional<Progress> progress(const std::string& id) const = 0;
+  /// The next output of the job's running step is news of it, once, and so is what came since the last time.
+  virtual void tell_output(const std::string& id) = 0;
+  /// Forgets a finished job. not_found; conflict: it is not finished; unavailable.
+  virtual boost::asio::awaitable<core::Status> forget(std::string id) = 0;
   /// True as soon as the job is finished; false when the time is over (or the id is unknown).
   virtual boost::asio::awaitable<bool> wait_finished(std::string id, std::chrono::milliseconds at_most) = 0;
   /// Idempotent. The state after the call (running: the end is on its way).

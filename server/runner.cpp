@@ -117,7 +117,8 @@ asio::awaitable<core::Result<Runner::RanStep>> Runner::run_step(ActiveJob& job, 
   if (staging.show_output) {
     auto shown_out = duplicate(*out), shown_err = duplicate(*err);
     if (!shown_out || !shown_err) co_return std::unexpected(!shown_out ? shown_out.error() : shown_err.error());
-    job.step_outputs.push_back({std::move(*shown_out), std::move(*shown_err)});
+    job.step_outputs.push_back({std::move(*shown_out), std::move(*shown_err), step.name, {}});
+    job.tell_progress();
   }
   if (job.stopping()) co_return RanStep{cancelled_outcome(), std::move(*out), std::move(*err), {}, false};
 
@@ -178,6 +179,8 @@ asio::awaitable<core::Result<core::Fd>> Runner::run_steps(ActiveJob& job, const 
     auto err = sandbox::read_all(ran->stderr_fd.get());
     if (!out || !err) co_return std::unexpected(!out ? out.error() : err.error());
     failed = failed || ran->outcome.verdict != Verdict::ok;
+    job.step_outputs.back().outcome = ran->outcome;
+    job.tell_progress();
     result.steps.push_back({step.name, std::move(ran->outcome), std::move(*out), std::move(*err)});
     ran_steps.push_back(&step);
   }

@@ -33,6 +33,7 @@ struct SlotLease::Slot {
   std::optional<core::Result<sandbox::StepReport>> report;
   steady_clock::time_point deadline;
   std::optional<steady_clock::time_point> paused_at;  // the deadline stands still
+  std::function<void()> on_output;  // set while a notice of output is awaited
   WakeUp reported;
 };
 
@@ -97,6 +98,10 @@ asio::awaitable<void> SlotLease::Pool::watch_slot(std::shared_ptr<Slot> slot) {
       retire(*slot, readable ? "ended while idle" : "cannot be watched");
       co_return;
     }
+    if (slot->port->take_output_notice()) {
+      if (const auto call = std::exchange(slot->on_output, nullptr)) call();
+      continue;
+    }
     take_report(*slot);
   }
 }
@@ -104,6 +109,7 @@ asio::awaitable<void> SlotLease::Pool::watch_slot(std::shared_ptr<Slot> slot) {
 void SlotLease::Pool::take_report(Slot& slot) {
   auto report = slot.port->finish();
   slot.running = false;
+  slot.on_output = nullptr;
   const bool dead = !report && report.error().kind == core::ErrorKind::unavailable;
   const auto why = dead ? report.error().what : std::string();
   slot.report = std::move(report);
@@ -116,6 +122,7 @@ void SlotLease::Pool::retire(Slot& slot, const std::string& why) {
   if (!stopped) log_warn("a slot is gone", {{"slot", slot.index}, {"why", why}, {"job", slot.job_id}});
   slot.readable.close();
   slot.port.reset();
+  slot.on_output = nullptr;
   if (std::exchange(slot.running, false)) slot.report = core::error(core::ErrorKind::unavailable, "the slot is gone: " + why);
   slot.reported.all();
 }
@@ -195,6 +202,13 @@ void SlotLease::pause() {
     return log_warn("a slot did not take a pause", {{"slot", slot_->index}, {"why", done.error()}});
   slot_->paused_at = steady_clock::now();
   slot_->reported.all();  // so that the deadline is forgotten
+}
+
+void SlotLease::tell_output(std::function<void()> on_output) {
+  if (slot_ == nullptr || !slot_->running || slot_->on_output) return;
+  if (auto asked = slot_->port->tell_output(); !asked)
+    return log_warn("a slot did not take a question", {{"slot", slot_->index}, {"why", asked.error()}});
+  slot_->on_output = std::move(on_output);
 }
 
 void SlotLease::resume() {

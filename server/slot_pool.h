@@ -38,6 +38,8 @@ class SlotLease {
   /// Stops the running step, and its deadline with it, until resume(). Both harmless when nothing runs.
   void pause();
   void resume();
+  /// Calls back once, when output of the running step was captured since the last call back, or else never. Harmless when nothing runs.
+  void tell_output(std::function<void()> on_output);
   /// About what runs, as sandbox::Slot's. ErrorKind::conflict: nothing does.
   core::Result<core::Fd> ask_inspection();
   core::Result<core::Fd> ask_exec(const sandbox::ExecRequest& request);

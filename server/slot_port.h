@@ -19,6 +19,8 @@ class SlotPort {
   virtual core::Status resume() = 0;
   virtual core::Result<core::Fd> ask_inspection() = 0;
   virtual core::Result<core::Fd> ask_exec(const sandbox::ExecRequest& request) = 0;
+  virtual core::Status tell_output() { return {}; }
+  virtual bool take_output_notice() { return false; }
   virtual core::Result<sandbox::StepReport> finish() = 0;
 };
 
@@ -42,6 +44,8 @@ class SandboxSlot final : public SlotPort {
   core::Status resume() override { return slot_.resume(); }
   core::Result<core::Fd> ask_inspection() override { return slot_.ask_inspection(); }
   core::Result<core::Fd> ask_exec(const sandbox::ExecRequest& request) override { return slot_.ask_exec(request); }
+  core::Status tell_output() override { return slot_.tell_output(); }
+  bool take_output_notice() override { return slot_.take_output_notice(); }
   core::Result<sandbox::StepReport> finish() override { return slot_.finish(); }
 
  private:

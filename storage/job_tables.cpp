@@ -60,6 +60,19 @@ core::Result<Submitted> JobTables::submit(const NewJob& job) {
   return Submitted{job.id, false};
 }
 
+core::Result<std::vector<Submitted>> JobTables::submit_all(const std::vector<NewJob>& jobs) {
+  std::vector<Submitted> submitted;
+  DepthChange all;
+  for (const auto& job : jobs) {
+    auto one = submit(job);
+    all += take_change();
+    if (!one) return std::unexpected(std::move(one.error()));
+    submitted.push_back(std::move(*one));
+  }
+  change_ = all;
+  return submitted;
+}
+
 core::Result<std::optional<ClaimedJob>> JobTables::claim(std::int64_t now_us) {
   ClaimedJob job;
   {
@@ -171,6 +184,18 @@ core::Result<core::JobState> JobTables::cancel(const std::string& id, std::int64
   end->exec();
   change_ = {.queued = -1, .running = 0};
   return core::JobState::finished;
+}
+
+core::Status JobTables::forget(const std::string& id) {
+  {
+    Query gone = connection_.query("DELETE FROM jobs WHERE id = ? AND state = 'finished'");  // what belongs to it goes by its references
+    gone->bindNoCopy(1, id);
+    if (gone->exec() == 1) return {};
+  }
+  Query job = connection_.query("SELECT state FROM jobs WHERE id = ?");
+  job->bindNoCopy(1, id);
+  if (!job->executeStep()) return unknown_job(id);
+  return core::error(core::ErrorKind::conflict, "job " + id + " is " + job->getColumn(0).getString());
 }
 
 void JobTables::recover(std::int64_t now_us) {

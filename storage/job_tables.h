@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "storage/connection.h"
 #include "storage/store.h"
@@ -30,10 +31,12 @@ class JobTables {
   explicit JobTables(Connection& connection) : connection_(connection) {}
 
   core::Result<Submitted> submit(const NewJob& job);
+  core::Result<std::vector<Submitted>> submit_all(const std::vector<NewJob>& jobs);
   core::Result<std::optional<ClaimedJob>> claim(std::int64_t now_us);
   core::Status finish(const Finish& finish);
   core::Status requeue(const std::string& id, int attempt, std::int64_t now_us);
   core::Result<core::JobState> cancel(const std::string& id, std::int64_t now_us);
+  core::Status forget(const std::string& id);
   /// At start: no job runs. Those that did are queued again, or finished where their cancel was requested.
   void recover(std::int64_t now_us);
   [[nodiscard]] QueueDepth count_depth();

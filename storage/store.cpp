@@ -70,6 +70,12 @@ class SqliteStore final : public Store {
     post<Submitted>(
         Writer::Urgency::new_work, bytes, [job = std::move(job)](JobTables& tables) { return tables.submit(job); }, std::move(done));
   }
+  void submit_all(std::vector<NewJob> jobs, Callback<std::vector<Submitted>> done) override {
+    std::size_t bytes = 0;
+    for (const auto& job : jobs) bytes += bytes_of(job);
+    post<std::vector<Submitted>>(
+        Writer::Urgency::new_work, bytes, [jobs = std::move(jobs)](JobTables& tables) { return tables.submit_all(jobs); }, std::move(done));
+  }
   void claim(std::int64_t now_us, Callback<std::optional<ClaimedJob>> done) override {
     post<std::optional<ClaimedJob>>(
         Writer::Urgency::progress, 0, [now_us](JobTables& tables) { return tables.claim(now_us); }, std::move(done));
@@ -89,6 +95,10 @@ class SqliteStore final : public Store {
     post<core::JobState>(
         Writer::Urgency::new_work, 0, [id = std::move(id), now_us](JobTables& tables) { return tables.cancel(id, now_us); },
         std::move(done));
+  }
+
+  void forget(std::string id, Callback<void> done) override {
+    post<void>(Writer::Urgency::new_work, 0, [id = std::move(id)](JobTables& tables) { return tables.forget(id); }, std::move(done));
   }
 
   core::Result<StoredJob> get(const std::string& id) override {

@@ -114,6 +114,8 @@ class Store {
 
   /// conflict: the idempotency key was used with another digest, or the id exists.
   virtual void submit(NewJob job, Callback<Submitted> done) = 0;
+  /// All of them in one transaction, or none: `id`s in the order of the jobs. conflict: of one of them, as submit().
+  virtual void submit_all(std::vector<NewJob> jobs, Callback<std::vector<Submitted>> done) = 0;
   /// The next queued job by priority (higher first), then age: now running, its attempt one higher. Nothing where the queue is empty.
   virtual void claim(std::int64_t now_us, Callback<std::optional<ClaimedJob>> done) = 0;
   virtual void finish(Finish finish, Callback<void> done) = 0;
@@ -123,6 +125,9 @@ class Store {
   /// A queued job is finished as cancelled at once; a running one is marked and its state returned, so the caller can stop it;
   /// a finished one is left as it is. not_found for an unknown id.
   virtual void cancel(std::string id, std::int64_t now_us, Callback<core::JobState> done) = 0;
+
+  /// A finished job goes, with its request, result, outputs, labels and idempotency key. not_found; conflict: it is not finished.
+  virtual void forget(std::string id, Callback<void> done) = 0;
 
   virtual core::Result<StoredJob> get(const std::string& id) = 0;
   /// Newest first, at most `limit`. invalid: more than kMaxListLabels labels.

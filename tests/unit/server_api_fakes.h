@@ -19,6 +19,7 @@
 #include "images/catalogue.h"
 #include "server/api_job.h"
 #include "server/api_request.h"
+#include "server/job_watch.h"
 #include "server/jobs.h"
 #include "storage/store.h"
 
@@ -52,6 +53,8 @@ inline RequestRules test_rules() { return {test_catalogue(), core::default_limit
 class FakeStore final : public storage::Store {
  public:
   void submit(storage::NewJob, storage::Callback<storage::Submitted>) override {}
+  void submit_all(std::vector<storage::NewJob>, storage::Callback<std::vector<storage::Submitted>>) override {}
+  void forget(std::string, storage::Callback<void>) override {}
   void claim(std::int64_t, storage::Callback<std::optional<storage::ClaimedJob>>) override {}
   void finish(storage::Finish, storage::Callback<void>) override {}
   void requeue(std::string, int, storage::Callback<void>) override {}
@@ -114,6 +117,10 @@ class FakeStore final : public storage::Store {
     for (auto& output : finish.outputs) outputs_[{finish.id, output.index, output.stream}] = std::move(output.bytes);
   }
   void fail_with(std::optional<core::Error> fault) { fault_ = std::move(fault); }
+  void erase(const std::string& id) {
+    const std::lock_guard lock(mutex_);
+    jobs_.erase(id);
+  }
   [[nodiscard]] std::size_t size() {
     const std::lock_guard lock(mutex_);
     return jobs_.size();
@@ -127,6 +134,9 @@ class FakeStore final : public storage::Store {
 };
 
 class FakeJobs final : public Jobs {
+  boost::asio::io_context& io_;
+  FakeStore& store_;
+
  public:
   FakeJobs(boost::asio::io_context& io, FakeStore& store) : io_(io), store_(store) {}
 
@@ -148,6 +158,31 @@ class FakeJobs final : public Jobs {
     stored.request = job.request;
     store_.put(stored);
     co_return storage::Submitted{id_, false};
+  }
+  boost::asio::awaitable<core::Result<std::vector<storage::Submitted>>> submit_all(std::vector<storage::NewJob> jobs) override {
+    ++transactions;
+    std::vector<storage::Submitted> submitted;
+    for (auto& job : jobs) {
+      if (submitted.size() >= room) break;
+      auto one = co_await submit(std::move(job));
+      if (!one) co_return std::unexpected(one.error());
+      submitted.push_back(*one);
+    }
+    co_return submitted;
+  }
+  std::unique_ptr<JobWatch> watch(const std::vector<std::string>& ids, News news) override { return watches.watch(ids, news); }
+  std::optional<Progress> progress(const std::string& id) const override {
+    const auto found = running.find(id);
+    return found == running.end() ? std::nullopt : std::optional(found->second);
+  }
+  void tell_output(const std::string&) override { ++output_questions; }
+  boost::asio::awaitable<core::Status> forget(std::string id) override {
+    const auto job = store_.get(id);
+    if (!job) co_return std::unexpected(job.error());
+    if (job->state != core::JobState::finished) co_return core::error(core::ErrorKind::conflict, "not finished");
+    store_.erase(id);
+    watches.tell(id, true);
+    co_return core::Status{};
   }
   boost::asio::awaitable<bool> wait_finished(std::string id, std::chrono::milliseconds at_most) override {
     struct Waiting {
@@ -217,8 +252,14 @@ class FakeJobs final : public Jobs {
     put_result(finish, std::move(result));
     store_.put_finish(std::move(finish));
     for (auto* timer : timers_) timer->cancel();
+    running.erase(id);
+    watches.tell(id, true);
   }
 
+  JobWatches watches{io_.get_executor()};
+  std::map<std::string, Progress> running;
+  std::size_t room = 1000;  // of the queue, for a batch
+  int transactions = 0, output_questions = 0;
   bool is_ready = true, finish_at_once = false;
   int waiters = 0;  // inside wait_finished
   std::optional<core::Error> refusal;
@@ -235,8 +276,6 @@ class FakeJobs final : public Jobs {
     id_ = std::string(26 - number.size(), '0') + number;
     return id_;
   }
-  boost::asio::io_context& io_;
-  FakeStore& store_;
   std::set<boost::asio::steady_timer*> timers_;
   std::set<std::string> paused_;
   std::map<std::string, std::pair<std::string, std::string>> keys_;

@@ -131,7 +131,7 @@ TEST_F(HttpApi, RefusalsOfSubmit) {
 }
 
 TEST_F(HttpApi, UnknownPathsAndMethods) {
-  for (const char* path : {"/nothing", "/v1/jobs/", "/v1/jobs/0000000000000000000000000x/steps", "/v1/blobs", "/v1/jobs:batch", "/metrics"})
+  for (const char* path : {"/nothing", "/v1/jobs/", "/v1/jobs/0000000000000000000000000x/steps", "/v1/blobs", "/metrics"})
     EXPECT_EQ(ask("GET", path).status, 404) << path;
   EXPECT_EQ(ask("GET", "/v1/jobs/nope").status, 404);
   EXPECT_EQ(ask("GET", "/v1/jobs/..%2f..%2fetc").status, 404);

@@ -306,6 +306,61 @@ TEST_P(StoreTest, ThreadsThatSubmitClaimFinishAndReadLoseAndRepeatNothing) {
   EXPECT_EQ(depth(), Depth(0, 0));
 }
 
+inline core::Result<std::vector<Submitted>> submit_all(Store& store, std::vector<NewJob> jobs) {
+  return answer(posted<std::vector<Submitted>>([&](auto done) { store.submit_all(std::move(jobs), std::move(done)); }));
+}
+inline core::Status forget(Store& store, const std::string& id) {
+  return answer(posted<void>([&](Callback<void> done) { store.forget(id, std::move(done)); }));
+}
+
+TEST_P(StoreTest, ManyJobsAreStoredTogetherOrNotAtAll) {
+  const auto submitted = submit_all(store(), {new_job("1"), new_job("2"), new_job("3")});
+  ASSERT_TRUE(submitted);
+  ASSERT_EQ(submitted->size(), 3U);
+  EXPECT_EQ((*submitted)[2].id, "3");
+  EXPECT_EQ(depth(), Depth(3, 0));
+  EXPECT_FALSE(submit_all(store(), {new_job("4"), new_job("2")}));
+  EXPECT_EQ(error_kind(store().get("4")), ErrorKind::not_found);
+  EXPECT_EQ(depth(), Depth(3, 0));
+  auto keyed = new_job("5"), other = new_job("6");
+  keyed.idempotency_key = other.idempotency_key = "k";
+  keyed.request_digest = "a";
+  other.request_digest = "b";
+  EXPECT_EQ(error_kind(submit_all(store(), {keyed, other})), ErrorKind::conflict);
+  EXPECT_EQ(error_kind(store().get("5")), ErrorKind::not_found);
+  ASSERT_TRUE(submit_all(store(), {keyed}));
+  keyed.id = "7";
+  const auto again = submit_all(store(), {new_job("8"), keyed});
+  ASSERT_TRUE(again);
+  EXPECT_EQ((*again)[1].id, "5");
+  EXPECT_TRUE((*again)[1].existed);
+  EXPECT_EQ(depth(), Depth(5, 0));
+}
+
+TEST_P(StoreTest, AForgottenJobLeavesNothing) {
+  auto named = new_job("1");
+  named.labels = {{"user", "a"}};
+  named.idempotency_key = "k";
+  ASSERT_TRUE(submit(store(), named));
+  EXPECT_EQ(error_kind(forget(store(), "1")), ErrorKind::conflict);
+  const ClaimedJob running = claim(store());
+  EXPECT_EQ(error_kind(forget(store(), "1")), ErrorKind::conflict);
+  Finish end = end_of(running);
+  end.outputs.push_back({0, Stream::stdout_stream, "out"});
+  ASSERT_TRUE(finish(store(), end));
+  ASSERT_TRUE(forget(store(), "1"));
+  EXPECT_EQ(error_kind(forget(store(), "1")), ErrorKind::not_found);
+  EXPECT_EQ(error_kind(store().get("1")), ErrorKind::not_found);
+  EXPECT_EQ(error_kind(store().output("1", 0, Stream::stdout_stream, 0, 3)), ErrorKind::not_found);
+  ListQuery query;
+  query.labels = {{"user", "a"}};
+  EXPECT_TRUE(store().list(query)->empty());
+  named.id = "2";
+  named.request_digest = "other";
+  EXPECT_EQ(submit(store(), named)->id, "2") << "its key is free";
+  EXPECT_EQ(depth(), Depth(1, 0));
+}
+
 TEST(StoreBounds, TooManyWaitingWritesAreRefusedAtOnceAndTheEndOfAJobIsNot) {
   Options options;
   options.path = ":memory:";

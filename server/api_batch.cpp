@@ -1,0 +1,239 @@
+// POST /v1/jobs:batch: many jobs in one request, stored in one transaction; told at once, or line by line as each of them ends.
+#include <fmt/core.h>
+
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <unordered_map>
+
+#include "server/api.h"
+#include "server/api_fields.h"
+#include "server/api_job.h"
+#include "server/api_json.h"
+#include "server/api_submission.h"
+#include "server/http_fields.h"
+#include "server/image_service.h"
+
+namespace bailiff::server {
+namespace {
+
+using boost::asio::awaitable;
+using core::Json;
+
+constexpr const char* kLines = "application/x-ndjson";
+constexpr std::size_t kLargeBytes = 64 * 1024;  // some 0.5 ms of JSON work
+
+/// The faults of `all` that lie in the job at `index`, with pointers that begin there; they leave `all`.
+std::vector<Fault> take_faults_of(std::vector<Fault>& all, std::size_t index) {
+  const std::string place = fmt::format("/jobs/{}/", index);
+  std::vector<Fault> taken;
+  std::erase_if(all, [&](const Fault& fault) {
+    if (!fault.pointer.starts_with(place)) return false;
+    taken.push_back({fault.pointer.substr(place.size() - 1), fault.detail});
+    return true;
+  });
+  return taken;
+}
+
+using Accepted = std::vector<std::expected<AcceptedJob, Problem>>;
+
+/// Each job of the body by itself; a Problem where the body as a whole is faulty.
+std::expected<Accepted, Problem> jobs_of(const std::string& body, const ApiContext& context, std::size_t most) {
+  auto parsed = parse_json(body);
+  if (!parsed) return std::unexpected(std::move(parsed.error()));
+  Faults faults;
+  const Path root;
+  const Path at = root.key("jobs");
+  Members members(parsed->value, root, faults);
+  const nlohmann::json* jobs = members.find("jobs");
+  if (members.is_object() && jobs == nullptr) faults.add(at, "must be given");
+  if (jobs != nullptr && check_list(*jobs, most, at, faults) && jobs->empty()) faults.add(at, "must have at least one job");
+  members.refuse_others();
+  Accepted accepted;
+  auto& duplicates = parsed->duplicates;
+  if (faults.empty())
+    for (std::size_t i = 0; i < jobs->size(); ++i)
+      accepted.push_back(accept_job((*jobs)[i], duplicates.empty() ? std::vector<Fault>() : take_faults_of(duplicates, i), context));
+  for (auto& fault : faults.take()) duplicates.push_back(std::move(fault));
+  if (duplicates.empty()) return accepted;
+  return std::unexpected(Problem{422, "the batch has faults; each is listed with its place", std::move(duplicates), {}});
+}
+
+Problem image_is_changing() { return {503, "the image is being replaced or removed; try again later", {}, {{"Retry-After", "5"}}}; }
+
+/// A job's key in the batch's: no key that a client sends has a line feed.
+std::string key_of_item(const std::string& key, std::size_t index) { return fmt::format("batch\n{}\n{}", key, index); }
+
+Json problem_json(const Problem& problem) { return Json::parse(problem_text(problem)); }
+
+/// Fields with `name` before the members of a batch's item: {"index"?, "status", "job" | "problem"}.
+Json item_json(std::optional<std::size_t> index, unsigned status, const char* name, Json value) {
+  Json item = Json::object();
+  if (index) item["index"] = *index;
+  item["status"] = status;
+  item[name] = std::move(value);
+  return item;
+}
+
+}  // namespace
+
+struct Api::Batch {
+  Accepted jobs;
+  std::vector<std::string> ids;  // one for each job; empty where it was refused
+};
+
+void Api::add_batch_routes() {
+  router_.add({.method = "POST",
+               .pattern = "/v1/jobs:batch",
+               .handler = [this](Call call) { return create_batch(std::move(call)); },
+               .other_media_type = kLines,
+               .takes_json = true});
+}
+
+awaitable<Response> Api::create_batch(Call call) {
+  if (!call.query.empty()) co_return problem_response(400, "this call takes no query parameters");
+  const auto key = call.request.header("Idempotency-Key");
+  if (key && !is_idempotency_key(*key)) co_return problem_response(faulty_idempotency_key());
+  const auto& body = call.request.body;
+  auto prepare = [&body, &context = context_, most = bounds_.batch_jobs] { return jobs_of(body, context, most); };
+  auto accepted = co_await run_aside(body.size() > kLargeBytes, std::move(prepare));
+  if (!accepted) co_return problem_response(accepted.error());
+  const auto batch = std::make_shared<Batch>();
+  batch->jobs = std::move(*accepted);
+  const std::string digest = key ? sha256_digest(body) : std::string();
+  const auto refused = co_await submit_batch(*batch, key, digest);
+  if (refused) co_return problem_response(*refused);
+
+  const auto wanted = call.request.header("Accept").value_or("");
+  if (accepts(wanted, kLines) && !accepts(wanted, "application/json")) {
+    const auto wait = wait_of(call.request);
+    Response response;
+    response.content_type = kLines;
+    response.headers.emplace_back("Cache-Control", "no-cache");
+    if (wait) response.headers.emplace_back("Preference-Applied", fmt::format("wait={}", wait->count()));
+    response.stream = [this, batch, wait, &client = call.client](BodySink& sink) {
+      return stream_batch(batch, wait.value_or(std::chrono::seconds(0)), client, sink);
+    };
+    co_return response;
+  }
+  auto compose = [batch, &store = context_.store]() -> core::Result<std::string> {
+    Json items = Json::array();
+    for (std::size_t i = 0; i < batch->jobs.size(); ++i) {
+      if (batch->ids[i].empty()) {
+        const auto& problem = batch->jobs[i].error();
+        items.push_back(item_json(std::nullopt, problem.status, "problem", problem_json(problem)));
+        continue;
+      }
+      auto job = store.get(batch->ids[i]);
+      if (!job) return std::unexpected(std::move(job.error()));
+      auto document = compose_job(*job, store, OutputPolicy{false, 0});
+      if (!document) return std::unexpected(std::move(document.error()));
+      items.push_back(item_json(std::nullopt, 202, "job", std::move(*document)));
+    }
+    return Json{{"items", std::move(items)}}.dump();
+  };
+  auto text = co_await run_aside(true, std::move(compose));
+  if (!text) co_return problem_response(problem_of(text.error(), "read the jobs of a batch"));
+  co_return text_response(std::move(*text));
+}
+
+awaitable<std::optional<Problem>> Api::submit_batch(Batch& batch, const std::optional<std::string>& key, const std::string& digest) {
+  std::unordered_map<std::string, std::shared_ptr<const void>> uses;  // of images, until the jobs are stored
+  std::vector<storage::NewJob> jobs;
+  std::vector<std::size_t> places;
+  batch.ids.resize(batch.jobs.size());
+  for (std::size_t i = 0; i < batch.jobs.size(); ++i) {
+    auto& accepted = batch.jobs[i];
+    if (!accepted) continue;
+    if (context_.images != nullptr) {
+      const auto [use, fresh] = uses.try_emplace(accepted->image);
+      if (fresh) use->second = context_.images->begin_submission(accepted->image);
+      if (use->second == nullptr) {
+        accepted = std::unexpected(image_is_changing());
+        continue;
+      }
+    }
+    if (key) accepted->job.idempotency_key = key_of_item(*key, i);
+    accepted->job.request_digest = digest;
+    jobs.push_back(std::move(accepted->job));
+    places.push_back(i);
+  }
+  std::vector<storage::Submitted> submitted;
+  if (!jobs.empty()) {
+    auto stored = co_await context_.jobs.submit_all(std::move(jobs));
+    if (!stored && stored.error().kind == core::ErrorKind::conflict) co_return reused_idempotency_key();
+    if (!stored) co_return problem_of(stored.error(), "accept a batch of jobs");
+    submitted = std::move(*stored);
+  }
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    if (i < submitted.size()) batch.ids[places[i]] = std::move(submitted[i].id);
+    else batch.jobs[places[i]] = std::unexpected(full_queue(context_.queue_bound));
+  }
+  co_return std::nullopt;
+}
+
+awaitable<bool> Api::send_batch_line(const Batch& batch, std::size_t index, BodySink& sink) {
+  std::string line;
+  if (batch.ids[index].empty()) {
+    const auto& problem = batch.jobs[index].error();
+    line = item_json(index, problem.status, "problem", problem_json(problem)).dump();
+  } else {
+    auto job = context_.store.get(batch.ids[index]);
+    if (!job && job.error().kind == core::ErrorKind::not_found) {  // deleted since
+      const std::string gone = item_json(index, 404, "problem", problem_json(no_such_job())).dump() + '\n';
+      co_return co_await sink.send(gone);
+    }
+    if (!job) co_return false;
+    const bool large = result_weight_bytes(*job) > kLargeBytes;
+    const OutputPolicy policy{true, bounds_.inline_output_bytes};
+    const bool paused = context_.jobs.paused().contains(job->id);
+    auto compose = [stored = std::move(*job), &store = context_.store, policy, index, paused]() -> core::Result<std::string> {
+      auto document = compose_job(stored, store, policy, paused);
+      if (!document) return std::unexpected(std::move(document.error()));
+      return item_json(index, stored.state == core::JobState::finished ? 200 : 202, "job", std::move(*document)).dump();
+    };
+    auto text = co_await run_aside(large, std::move(compose));
+    if (!text) co_return false;
+    line = std::move(*text);
+  }
+  line += '\n';
+  const bool sent = co_await sink.send(line);
+  co_return sent;
+}
+
+awaitable<bool> Api::stream_batch(std::shared_ptr<const Batch> batch, std::chrono::seconds wait, Client& client, BodySink& sink) {
+  using namespace boost::asio::experimental::awaitable_operators;
+  const auto deadline = std::chrono::steady_clock::now() + wait;
+  std::unordered_map<std::string, std::size_t> waiting;
+  for (std::size_t i = 0; i < batch->ids.size(); ++i)
+    if (!batch->ids[i].empty()) waiting.emplace(batch->ids[i], i);
+  std::vector<std::string> changed;  // at first all of them: some may have ended already
+  for (const auto& [id, index] : waiting) changed.push_back(id);
+  const auto watch = context_.jobs.watch(changed, News::ends);
+  for (std::size_t i = 0; i < batch->ids.size(); ++i) {
+    if (!batch->ids[i].empty()) continue;
+    const bool sent = co_await send_batch_line(*batch, i, sink);
+    if (!sent) co_return false;
+  }
+  while (true) {
+    for (const auto& id : changed) {
+      const auto found = waiting.find(id);
+      if (found == waiting.end()) continue;
+      const auto job = context_.store.get(id);
+      if (job && job->state != core::JobState::finished) continue;
+      const bool sent = co_await send_batch_line(*batch, found->second, sink);
+      if (!sent) co_return false;
+      waiting.erase(id);
+    }
+    if (waiting.empty() || std::chrono::steady_clock::now() >= deadline) break;
+    auto news = co_await (watch->changed(deadline) || client.gone());
+    if (news.index() == 1 || std::get<0>(news).empty()) break;
+    changed = std::move(std::get<0>(news));
+  }
+  for (std::size_t i = 0; i < batch->ids.size(); ++i) {
+    if (!waiting.contains(batch->ids[i])) continue;
+    const bool sent = co_await send_batch_line(*batch, i, sink);
+    if (!sent) co_return false;
+  }
+  co_return true;
+}
+
+}  // namespace bailiff::server

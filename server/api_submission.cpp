@@ -1,0 +1,45 @@
+#include "server/api_submission.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "server/api_request.h"
+
+namespace bailiff::server {
+namespace {
+
+constexpr std::size_t kMaxKeyBytes = 255;
+
+}  // namespace
+
+std::expected<AcceptedJob, Problem> accept_job(const nlohmann::json& request, std::vector<Fault> duplicates, const ApiContext& context) {
+  auto spec = decode_job(request, RequestRules{context.catalogue, context.default_limits, context.ceiling, !context.lacks("cgroup.blkio")});
+  if (!spec || !duplicates.empty()) {
+    Problem problem = spec ? Problem{422, "the job request has faults; each is listed with its place", {}, {}} : std::move(spec.error());
+    problem.errors.insert(problem.errors.begin(), duplicates.begin(), duplicates.end());
+    return std::unexpected(std::move(problem));
+  }
+  storage::NewJob job;
+  job.priority = spec->priority;
+  job.labels = spec->labels;
+  job.request = stored_request(*spec, context.catalogue);
+  const auto* language = spec->language ? context.catalogue.find_language(*spec->language) : nullptr;
+  return AcceptedJob{std::move(job), language != nullptr ? language->image : spec->image.value_or("")};
+}
+
+bool is_idempotency_key(std::string_view key) {
+  return !key.empty() && key.size() <= kMaxKeyBytes && std::ranges::all_of(key, [](char c) { return c >= 0x20 && c < 0x7F; });
+}
+
+Problem faulty_idempotency_key() {
+  return {400, fmt::format("Idempotency-Key must be 1 to {} printable ASCII characters", kMaxKeyBytes), {}, {}};
+}
+
+Problem reused_idempotency_key() { return {422, "this Idempotency-Key was used with another body", {}, {}}; }
+
+Problem full_queue(std::uint64_t bound) {
+  return {429, fmt::format("the queue is full: it holds {} jobs", bound), {}, {{"Retry-After", "5"}}};
+}
+
+}  // namespace bailiff::server

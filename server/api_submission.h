@@ -1,0 +1,30 @@
+#pragma once
+// From the JSON of one job to what is stored of it: what the creation of one job and of many have in common.
+#include <expected>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/api_context.h"
+#include "server/api_problem.h"
+#include "storage/store.h"
+
+namespace bailiff::server {
+
+/// Everything about a new job that its JSON tells.
+struct AcceptedJob {
+  storage::NewJob job;  // without a digest
+  std::string image;    // its name
+};
+/// Pointers of the faults begin at the job; `duplicates` are those that its text had.
+[[nodiscard]] std::expected<AcceptedJob, Problem> accept_job(const nlohmann::json& request, std::vector<Fault> duplicates,
+                                                             const ApiContext& context);
+
+/// Printable ASCII of a bounded length, as any header value that names something.
+[[nodiscard]] bool is_idempotency_key(std::string_view key);
+[[nodiscard]] Problem faulty_idempotency_key();
+[[nodiscard]] Problem reused_idempotency_key();
+[[nodiscard]] Problem full_queue(std::uint64_t bound);
+
+}  // namespace bailiff::server
