@@ -64,6 +64,9 @@ class Client {
   virtual ~Client() = default;
   /// Ends when nobody waits for the answer any more: the client went away or the server drains. Ends with an exception when cancelled.
   virtual boost::asio::awaitable<void> gone() = 0;
+  /// As gone() for who waits for something else and has no coroutine to spare: `call` is called, at once or once, when nobody waits any
+  /// more. Null takes the last one back.
+  virtual void when_gone(std::function<void()> call) = 0;
 };
 
 }  // namespace bailiff::server

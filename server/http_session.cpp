@@ -330,14 +330,40 @@ awaitable<void> Session::peer_closed() {
   while (true) {
     auto [ec] = co_await socket.async_wait(asio::ip::tcp::socket::wait_read, kResume);
     if (ec) co_return;
-    char byte = 0;
-    const auto count = ::recv(socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    if (count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR)) co_return;
-    if (count > 0) break;
+    const Peer peer = look_at_peer();
+    if (peer == Peer::gone) co_return;
+    if (peer == Peer::there) break;
   }
   // The next request is already there, and hides whether the client still is.
   asio::steady_timer never(socket.get_executor(), asio::steady_timer::time_point::max());
   co_await never.async_wait(asio::use_awaitable);
+}
+
+Session::Peer Session::look_at_peer() {
+  char byte = 0;
+  const auto count = ::recv(stream_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  if (count > 0) return Peer::there;
+  return count == 0 || (errno != EAGAIN && errno != EINTR) ? Peer::gone : Peer::silent;
+}
+
+void Session::when_gone(std::function<void()> call) {
+  when_gone_.reset();
+  if (!call) return;
+  if (context_.hurried) return call();
+  when_gone_ = std::make_shared<std::function<void()>>(std::move(call));
+  watch_peer();
+}
+
+void Session::watch_peer() {
+  // What it refers to lives for as long as the weak pointer does.
+  stream_.socket().async_wait(asio::ip::tcp::socket::wait_read, [this, weak = std::weak_ptr(when_gone_)](const error_code& ec) {
+    const auto call = weak.lock();
+    if (!call) return;
+    const Peer peer = ec ? Peer::gone : look_at_peer();
+    if (peer == Peer::gone) (*call)();
+    else if (peer == Peer::silent) watch_peer();
+    // Else the next request is already there, and hides whether the client still is.
+  });
 }
 
 awaitable<void> Session::hurried() {
@@ -349,7 +375,10 @@ void Session::on_drain() {
   if (idle_) cut();
 }
 
-void Session::hurry() { hurry_timer_.cancel(); }
+void Session::hurry() {
+  hurry_timer_.cancel();
+  if (const auto call = when_gone_) (*call)();
+}
 
 void Session::cut() {
   error_code ignored;

@@ -10,6 +10,8 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -36,6 +38,7 @@ class Session final : public Client {
   /// The answer when there are too many connections, then the end.
   boost::asio::awaitable<void> run_refusal();
   boost::asio::awaitable<void> gone() override;
+  void when_gone(std::function<void()> call) override;
 
   /// The server began to drain: an idle connection ends now.
   void on_drain();
@@ -62,12 +65,17 @@ class Session final : public Client {
   boost::asio::awaitable<void> finish(After after);
   boost::asio::awaitable<void> peer_closed();
   boost::asio::awaitable<void> hurried();
+  enum class Peer { there, silent, gone };
+  /// `silent`: nothing is to be read.
+  Peer look_at_peer();
+  void watch_peer();
 
   boost::beast::tcp_stream stream_;
   SessionContext& context_;
   boost::beast::flat_buffer buffer_;
   boost::asio::steady_timer hurry_timer_;
   bool idle_ = false;
+  std::shared_ptr<std::function<void()>> when_gone_;  // handlers that come too late find it gone, or another
 };
 
 }  // namespace bailiff::server

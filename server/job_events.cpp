@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <charconv>
 #include <utility>
 
@@ -80,9 +79,15 @@ void JobEvents::next_step() {
 }
 
 awaitable<bool> JobEvents::run(Client& client) {
-  using namespace boost::asio::experimental::awaitable_operators;
   const std::vector<std::string> ids(1, id_);
   const auto watch = jobs_.watch(ids, News::everything);
+  // Thousands of clients may wait here: no coroutines of their own, but a call.
+  struct Leaving {
+    Client& client;
+    ~Leaving() { client.when_gone(nullptr); }
+  };
+  const Leaving leaving{client};
+  client.when_gone([&watch]() { watch->end(); });
   while (true) {
     const Next next = co_await tell_known();
     if (next == Next::end) co_return true;
@@ -90,10 +95,9 @@ awaitable<bool> JobEvents::run(Client& client) {
     if (next == Next::again) continue;
     jobs_.tell_output(id_);
     const auto pulse = std::chrono::steady_clock::now() + bounds_.event_pulse_time;
-    const auto news = co_await (watch->changed(pulse) || client.gone());
-    if (news.index() == 1) co_return true;
-    if (!std::get<0>(news).empty()) continue;
-    if (std::chrono::steady_clock::now() < pulse) co_return true;  // the server is going down
+    const auto news = co_await watch->changed(pulse);
+    if (!news.empty()) continue;
+    if (std::chrono::steady_clock::now() < pulse) co_return true;  // the client has left, or the server is going down
     const bool sent = co_await sink_.send(kPulse);
     if (!sent) co_return false;
   }

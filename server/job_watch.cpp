@@ -14,8 +14,9 @@ class JobWatches::Watch final : public JobWatch {
     for (const auto& place : places_) all_.watches_.erase(place);
   }
   boost::asio::awaitable<std::vector<std::string>> changed(std::chrono::steady_clock::time_point deadline) override {
-    while (changed_.empty() && !all_.over_ && std::chrono::steady_clock::now() < deadline) co_await woken_.wait_until(deadline);
-    std::vector<std::string> ids(changed_.begin(), changed_.end());
+    while (changed_.empty() && !over_ && !all_.over_ && std::chrono::steady_clock::now() < deadline) co_await woken_.wait_until(deadline);
+    std::vector<std::string> ids;
+    if (!over_) ids.assign(changed_.begin(), changed_.end());
     changed_.clear();
     co_return ids;
   }
@@ -24,7 +25,10 @@ class JobWatches::Watch final : public JobWatch {
     changed_.insert(id);
     woken_.all();
   }
-  void wake() { woken_.all(); }
+  void end() override {
+    over_ = true;
+    woken_.all();
+  }
 
  private:
   JobWatches& all_;
@@ -32,6 +36,7 @@ class JobWatches::Watch final : public JobWatch {
   WakeUp woken_;
   std::vector<std::multimap<std::string, Watch*>::iterator> places_;
   std::set<std::string> changed_;
+  bool over_ = false;
 };
 
 std::unique_ptr<JobWatch> JobWatches::watch(const std::vector<std::string>& ids, News news) {
@@ -45,7 +50,7 @@ void JobWatches::tell(const std::string& id, bool ended) {
 
 void JobWatches::end() {
   over_ = true;
-  for (const auto& [id, watch] : watches_) watch->wake();
+  for (const auto& [id, watch] : watches_) watch->end();
 }
 
 }  // namespace bailiff::server

@@ -53,9 +53,11 @@ struct Progress {
 class JobWatch {
  public:
   virtual ~JobWatch() = default;
-  /// The jobs that may have changed since the last call; waits for the first of them. Empty: the time is over, or, before that, the server
-  /// is going down.
+  /// The jobs that may have changed since the last call; waits for the first of them. Empty: the time is over, or, before that, end() was
+  /// called or the server is going down.
   virtual boost::asio::awaitable<std::vector<std::string>> changed(std::chrono::steady_clock::time_point deadline) = 0;
+  /// Nobody waits any longer: changed() is empty, now and from now on.
+  virtual void end() = 0;
 };
 enum class News { ends, everything };
 

@@ -1,4 +1,6 @@
 // Output by every way that the kernel has: at the cap, one byte over it, for ever.
+#include "sandbox/socket.h"
+#include "tests/sandbox/beside_step.h"
 #include "tests/sandbox/fixture.h"
 
 namespace bailiff::sandbox::testing {
@@ -55,6 +57,29 @@ TEST_F(SandboxTest, WritingToAClosedSocketForEverHoldsNothingUp) {
     limits.cpu_time_us = 200'000;
     limits.wall_time_us = 20'000'000;
   });
+}
+
+TEST_F(SandboxTest, OutputIsToldOnceForEachQuestion) {
+  constexpr std::chrono::milliseconds kSoon(5000), kNever(300);
+  Slot& teller = slot(0);
+  const auto told = [&](std::chrono::milliseconds at_most) { return wait_readable(teller.fd(), at_most) && teller.take_output_notice(); };
+  BesideStep step(teller, shell_step(victim({}), "echo 1; sleep 1; echo 2; sleep 1; echo 3; sleep 60"), "1\n");
+  EXPECT_FALSE(told(kNever)) << "nobody asked";
+  ASSERT_TRUE(teller.tell_output());
+  EXPECT_TRUE(told(kSoon)) << "of what came before";
+  ASSERT_TRUE(teller.tell_output());
+  EXPECT_TRUE(told(kSoon)) << "of what comes";
+  EXPECT_EQ(step.out(), "1\n2\n");
+  EXPECT_FALSE(told(std::chrono::milliseconds(3000))) << "of the third line without a question";
+  EXPECT_EQ(step.out(), "1\n2\n3\n");
+  ASSERT_TRUE(teller.tell_output());
+  EXPECT_TRUE(told(kSoon));
+  ASSERT_TRUE(teller.tell_output());
+  const auto report = step.cancel();
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome.verdict, Verdict::cancelled);
+  ASSERT_TRUE(teller.tell_output()) << "nothing runs: none comes";
+  EXPECT_FALSE(told(kNever));
 }
 
 }  // namespace
