@@ -12,6 +12,8 @@ namespace {
 // Crockford's base 32: no i, l, o, u; ascending in ASCII, so that text order is numeric order.
 constexpr std::string_view kAlphabet = "0123456789abcdefghjkmnpqrstvwxyz";
 constexpr unsigned kRandomBits = 80;
+constexpr std::uint64_t kClockMask = (std::uint64_t{1} << 48) - 1;
+using Value = JobIdValue;
 
 std::uint64_t system_unix_ms() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -28,14 +30,19 @@ void kernel_random(std::span<unsigned char> bytes) {
   }
 }
 
+std::string id_text(Value value) {
+  std::string text(kJobIdLength, '0');
+  for (std::size_t i = kJobIdLength; i-- > 0; value >>= 5) text[i] = kAlphabet[static_cast<std::size_t>(value & 31)];
+  return text;
+}
+
 }  // namespace
 
 std::string JobIdSource::next() {
   const std::lock_guard lock(mutex_);
   std::array<unsigned char, kRandomBits / 8> random{};
   fill_random_(random);
-  constexpr Value kClockMask = (Value{1} << 48) - 1;
-  Value value = Value{now_()} & kClockMask;
+  Value value = now_() & kClockMask;
   for (const unsigned char byte : random) value = value << 8 | byte;
   if (value <= last_) {
     // Same millisecond or a clock that went back: continue from the last id by a random stride, so the next id stays unguessable.
@@ -43,10 +50,10 @@ std::string JobIdSource::next() {
     value = last_ + 1 + stride;
   }
   last_ = value;
-  std::string text(kJobIdLength, '0');
-  for (std::size_t i = kJobIdLength; i-- > 0; value >>= 5) text[i] = kAlphabet[static_cast<std::size_t>(value & 31)];
-  return text;
+  return id_text(value);
 }
+
+std::string first_job_id_of(std::uint64_t unix_ms) { return id_text(Value{unix_ms & kClockMask} << kRandomBits); }
 
 std::string new_job_id() {
   // Order holds for the process as a whole, so its state is the process's as well.

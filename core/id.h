@@ -15,6 +15,8 @@ namespace bailiff::core {
 
 inline constexpr std::size_t kJobIdLength = 26;
 
+__extension__ using JobIdValue = unsigned __int128;  // 48 bits of Unix milliseconds, then 80 random ones
+
 /// Makes ids, each greater than the one before it: inside a millisecond and after a clock that steps back as well. Any thread.
 class JobIdSource {
  public:
@@ -24,15 +26,17 @@ class JobIdSource {
   [[nodiscard]] std::string next();
 
  private:
-  __extension__ using Value = unsigned __int128;
   std::mutex mutex_;
   UnixMs now_;
   FillRandom fill_random_;
-  Value last_ = 0;
+  JobIdValue last_ = 0;
 };
 
 /// The process's next id, from the system clock and getrandom(2). Any thread.
 [[nodiscard]] std::string new_job_id();
+
+/// Not after any id that is made at that time or later.
+[[nodiscard]] std::string first_job_id_of(std::uint64_t unix_ms);
 
 /// Whether the text has the shape of an id: what a path such as /v1/jobs/{id} may hold.
 [[nodiscard]] bool is_job_id(std::string_view text);

@@ -22,6 +22,7 @@ struct ActiveJob {
 
   std::string id;
   int attempt;
+  const std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   bool cancelled = false;    // the client asked for its end
   bool interrupted = false;  // the server is going down: back into the queue
   bool ended = false;        // its result is being written

@@ -118,6 +118,7 @@ boost::asio::awaitable<Response> Api::handle(const Request& request, Client& cli
   } catch (const std::exception& e) {
     response = failed(request, e);
   }
+  context_.metrics.answered(response.status);
   co_return response;
 }
 

@@ -91,6 +91,7 @@ class Api {
   boost::asio::awaitable<Response> delete_image(Call call);
   [[nodiscard]] std::optional<Response> fault_of_upload(const Request& request, const Target& target) const;
   boost::asio::awaitable<Response> show_system(Call call);
+  Response show_metrics();
 
   /// `work` in the thread aside where it is large, else at once. The loop also schedules jobs, so nothing may hold it for long.
   template <class Work>

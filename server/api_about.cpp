@@ -47,6 +47,10 @@ std::string cgroup_version(const std::vector<sandbox::Capability>& capabilities)
   return found == capabilities.end() ? "unknown" : found->detail;
 }
 
+std::chrono::microseconds unix_now() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch());
+}
+
 Json host_to_json() {
   utsname names{};
   if (::uname(&names) != 0) return nullptr;
@@ -66,6 +70,10 @@ void Api::add_about_routes() {
                                                         return problem_response(503, "not ready: starting, draining or without storage",
                                                                                 {{"Retry-After", "5"}});
                                                       })});
+  router_.add({.method = "GET",
+               .pattern = "/metrics",
+               .handler = immediate([this](const Call&) { return show_metrics(); }),
+               .media_type = "text/plain"});
   router_.add({.method = "GET",
                .pattern = "/openapi.json",
                .handler = immediate([](const Call&) {
@@ -105,6 +113,20 @@ awaitable<Response> Api::show_system(Call) {
                                 {"slots", std::move(slots)},
                                 {"queue", queue},
                                 {"limits", limits}});
+}
+
+Response Api::show_metrics() {
+  const auto depth = context_.store.depth();
+  const auto oldest = context_.store.oldest_queued_us();
+  if (!depth || !oldest) return problem_response(problem_of(!depth ? depth.error() : oldest.error(), "look at the queue"));
+  Metrics::Now now;
+  now.ready = context_.jobs.ready();
+  now.depth = *depth;
+  if (*oldest) now.oldest_queued = std::max(unix_now() - std::chrono::microseconds(**oldest), std::chrono::microseconds(0));
+  for (const auto& slot : context_.jobs.slots()) ++(!slot.alive ? now.slots_dead : slot.job_id.empty() ? now.slots_idle : now.slots_busy);
+  Response response{200, "text/plain; version=0.0.4; charset=utf-8", {}, context_.metrics.text(now), std::nullopt};
+  response.headers.emplace_back("Cache-Control", "no-store");
+  return response;
 }
 
 }  // namespace bailiff::server

@@ -9,6 +9,7 @@
 #include "images/catalogue.h"
 #include "sandbox/client.h"
 #include "server/jobs.h"
+#include "server/metrics.h"
 #include "storage/store.h"
 
 namespace bailiff::server {
@@ -20,6 +21,7 @@ struct ApiContext {
   Jobs& jobs;                           // io thread only
   storage::Store& store;                // reads only, from any thread
   const images::Catalogue& catalogue;
+  Metrics& metrics;
   core::Limits default_limits = core::default_limits();
   core::Limits compile_default_limits = core::default_limits();
   core::Limits ceiling = core::ceiling_limits();

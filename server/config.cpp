@@ -208,6 +208,10 @@ std::vector<Setting> make_settings() {
                       "longest time that a job stays paused; it goes on by itself then"),
       integer_setting("drain_seconds", &Config::drain_seconds, 30, 0, 86'400, "after SIGTERM, how long running jobs may take to end"),
   };
+  all.push_back(integer_setting("retention.max_age_s", &Config::retention_max_age_s, 0, 0, 1'000'000'000,
+                                "finished jobs are deleted so long after their end, with their outputs; 0: never"));
+  all.push_back(integer_setting("retention.max_jobs", &Config::retention_max_jobs, 0, 0, 1'000'000'000,
+                                "the newest jobs that are kept; older ones are deleted once they are finished; 0: all"));
   all.push_back(driver_setting());
   all.push_back(text_setting("cgroup.parent", &Config::cgroup_parent, "bailiff",
                              "name of the cgroup, below the launcher's own, that holds every slot's"));

@@ -22,8 +22,10 @@
 #include "server/language_probe.h"
 #include "server/log.h"
 #include "server/privileges.h"
+#include "server/retention.h"
 #include "server/runner.h"
 #include "server/slot_pool.h"
+#include "server/systemd_notify.h"
 #include "server/web_pages.h"
 
 namespace bailiff::server {
@@ -162,6 +164,7 @@ class Daemon {
   std::vector<sandbox::Capability> capabilities_;
   WebPages pages_;
   LauncherSlots slot_source_;
+  Metrics metrics_;
   std::unique_ptr<storage::Store> store_;
   std::optional<images::Catalogue> catalogue_;
   std::optional<ImageService> images_;
@@ -170,7 +173,9 @@ class Daemon {
   asio::signal_set signals_;
   std::optional<Runner> runner_;
   std::optional<JobQueue> jobs_;
+  std::optional<Retention> retention_;
   std::optional<HttpServer> http_;
+  SystemdNotify systemd_{io_};
   std::optional<core::Error> launcher_lost_;
   bool stop_asked_ = false, serving_ = false, drained_ = false;
 };
@@ -179,6 +184,7 @@ core::Status Daemon::open_store() {
   if (auto done = check_data_directory(config_.data); !done) return done;
   storage::Options options;
   options.path = (std::filesystem::path(config_.data) / "bailiff.db").string();
+  options.on_commit = [this](std::chrono::microseconds took, std::size_t writes) { metrics_.committed(took, writes); };
   auto store = storage::Store::open(options);
   if (!store) return std::unexpected(store.error());
   store_ = std::move(*store);
@@ -215,6 +221,7 @@ core::Status Daemon::listen() {
   const ApiContext context{*jobs_,
                            *store_,
                            *catalogue_,
+                           metrics_,
                            config_.limits,
                            config_.compile,
                            config_.ceiling,
@@ -240,13 +247,17 @@ core::Status Daemon::start() {
   });
   if (auto done = open_store(); !done) return done;
   if (auto done = find_languages(); !done) return done;
-  runner_.emplace(pool_, *catalogue_, LimitLevels{config_.limits, config_.compile, config_.ceiling}, threads_);
+  runner_.emplace(pool_, *catalogue_, LimitLevels{config_.limits, config_.compile, config_.ceiling}, threads_, metrics_);
   jobs_.emplace(
-      io_, *store_, pool_, *runner_, *catalogue_, threads_,
+      io_, *store_, pool_, *runner_, *catalogue_, threads_, metrics_,
       JobQueue::Options{config_.max_queued_jobs, static_cast<int>(config_.max_attempts), std::chrono::milliseconds(config_.max_pause_ms)});
   if (auto done = jobs_->start(); !done) return done;
+  retention_.emplace(io_, *store_, threads_, metrics_,
+                     Retention::Options{std::chrono::seconds(config_.retention_max_age_s), config_.retention_max_jobs});
+  retention_->start();
   if (auto done = listen(); !done) return done;
   serving_ = true;
+  systemd_.ready();
   return {};
 }
 
@@ -261,6 +272,7 @@ void Daemon::on_signal(int number) {
     end_at_once(serving_ ? kFailure : kSuccess);
   }
   stop_asked_ = true;
+  systemd_.stopping();
   log_info("draining", {{"signal", number}, {"at_most_seconds", config_.drain_seconds}});
   signals_.async_wait([this](const boost::system::error_code& error, int next) {
     if (!error) on_signal(next);
@@ -270,9 +282,11 @@ void Daemon::on_signal(int number) {
 
 asio::awaitable<void> Daemon::shut_down() {
   http_->stop_accepting();
+  retention_->stop();
   co_await jobs_->drain(steady_clock::now() + std::chrono::seconds(config_.drain_seconds));
   co_await http_->drain(steady_clock::now() + kHttpGrace);
   pool_.stop();
+  systemd_.stop();
   boost::system::error_code ignored;
   signals_.cancel(ignored);
   drained_ = true;

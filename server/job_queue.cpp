@@ -32,6 +32,11 @@ std::int64_t unix_us() {
   return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
+/// Never negative, though the clock may have been set back.
+std::chrono::microseconds age(std::int64_t created_us) {
+  return std::chrono::microseconds(std::max<std::int64_t>(unix_us() - created_us, 0));
+}
+
 core::JobResult ended_by_us(std::string message) {
   core::JobResult result;
   result.verdict = Verdict::internal_error;
@@ -49,8 +54,8 @@ std::size_t output_bytes(const core::JobResult& result) {
 }  // namespace
 
 JobQueue::JobQueue(asio::io_context& io, storage::Store& store, SlotPool& pool, Runner& runner, const images::Catalogue& catalogue,
-                   asio::thread_pool& threads, Options options)
-    : io_(io), store_(store), pool_(pool), runner_(runner), catalogue_(catalogue), threads_(threads), options_(options),
+                   asio::thread_pool& threads, Metrics& metrics, Options options)
+    : io_(io), store_(store), pool_(pool), runner_(runner), catalogue_(catalogue), threads_(threads), metrics_(metrics), options_(options),
       watches_(io.get_executor()), work_arrived_(io.get_executor()), commits_changed_(io.get_executor()),
       workers_changed_(io.get_executor()) {}
 
@@ -97,6 +102,7 @@ asio::awaitable<void> JobQueue::work() {
 }
 
 asio::awaitable<void> JobQueue::run_claimed(storage::ClaimedJob claimed, SlotLease lease) {
+  if (claimed.attempt == 1) metrics_.job_started(age(claimed.created_us));
   const auto job = std::make_shared<ActiveJob>(claimed.id, claimed.attempt, io_.get_executor());
   active_[job->id] = job;
   job->interrupted = giving_up_;
@@ -159,6 +165,7 @@ asio::awaitable<void> JobQueue::commit_result(ActiveJob& job, core::JobResult re
   const bool written = co_await write_until_done(job, [&](auto done) { store_.finish(finish, std::move(done)); });
   if (!written) co_return;
   forget_unfinished(job.id);
+  metrics_.job_finished(verdict, std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - job.started));
   log_info("job finished", {{"job", job.id}, {"attempt", job.attempt}, {"verdict", core::name(verdict)}});
 }
 
@@ -169,6 +176,7 @@ asio::awaitable<void> JobQueue::commit_requeue(ActiveJob& job) {
     forget_unfinished(job.id);
     co_return;
   }
+  metrics_.job_requeued();
   log_info("job put back into the queue", {{"job", job.id}, {"attempt", job.attempt}});
   ++arrivals_;
   work_arrived_.one();
@@ -208,6 +216,7 @@ asio::awaitable<core::Result<storage::Submitted>> JobQueue::submit(storage::NewJ
     co_return submitted;
   }
   note_storage({});
+  if (!submitted->existed) metrics_.jobs_accepted(1);
   ++arrivals_;
   work_arrived_.one();
   co_return submitted;
@@ -237,6 +246,7 @@ asio::awaitable<core::Result<std::vector<storage::Submitted>>> JobQueue::submit_
     log_error("cannot store jobs", {{"why", submitted.error()}});
     co_return submitted;
   }
+  metrics_.jobs_accepted(static_cast<std::uint64_t>(std::ranges::count(*submitted, false, &storage::Submitted::existed)));
   ++arrivals_;
   work_arrived_.all();
   co_return submitted;

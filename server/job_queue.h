@@ -19,6 +19,7 @@
 #include "server/active_job.h"
 #include "server/job_watch.h"
 #include "server/jobs.h"
+#include "server/metrics.h"
 #include "server/runner.h"
 #include "server/wake_up.h"
 
@@ -34,7 +35,7 @@ class JobQueue final : public Jobs {
 
   /// All but `options` outlive the queue and the running of `io`. Large documents are read and made in `threads`.
   JobQueue(boost::asio::io_context& io, storage::Store& store, SlotPool& pool, Runner& runner, const images::Catalogue& catalogue,
-           boost::asio::thread_pool& threads, Options options);
+           boost::asio::thread_pool& threads, Metrics& metrics, Options options);
 
   /// Starts the workers. Fails where the store cannot be read.
   core::Status start();
@@ -84,6 +85,7 @@ class JobQueue final : public Jobs {
   Runner& runner_;
   const images::Catalogue& catalogue_;
   boost::asio::thread_pool& threads_;
+  Metrics& metrics_;
   const Options options_;
 
   std::unordered_map<std::string, std::shared_ptr<ActiveJob>> active_;  // claimed, end not committed

@@ -46,6 +46,10 @@ core::Result<core::Fd> tree_of(const JobPlan& plan) {
   return writer.finish();
 }
 
+std::chrono::microseconds since(std::chrono::steady_clock::time_point began) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - began);
+}
+
 core::Outcome cancelled_outcome() {
   core::Outcome outcome;
   outcome.verdict = Verdict::cancelled;
@@ -147,9 +151,11 @@ asio::awaitable<core::Result<Runner::RanStep>> Runner::run_step(ActiveJob& job, 
     request.trees.push_back(std::move(*tree));
   }
   job.running.emplace(&lease, staging.part);
+  const auto began = std::chrono::steady_clock::now();
   auto report = co_await lease.run(request);
   job.running.erase(&lease);
   if (!report) co_return std::unexpected(report.error());
+  metrics_.step_ran(since(began) - std::chrono::microseconds(report->outcome.usage.wall_us));
   co_return RanStep{std::move(report->outcome), std::move(request.stdout_fd), std::move(request.stderr_fd), std::move(report->collected),
                     report->collect_truncated};
 }

@@ -14,6 +14,7 @@
 #include "core/result.h"
 #include "images/catalogue.h"
 #include "server/active_job.h"
+#include "server/metrics.h"
 #include "server/slot_pool.h"
 #include "server/step_plan.h"
 
@@ -25,8 +26,8 @@ inline constexpr std::size_t kKeptTestOutputBytes = 64 * 1024;
 class Runner {
  public:
   /// All outlive the runner. Comparing large outputs is done in `threads`.
-  Runner(SlotPool& pool, const images::Catalogue& catalogue, const LimitLevels& levels, boost::asio::thread_pool& threads)
-      : pool_(pool), catalogue_(catalogue), levels_(levels), threads_(threads) {}
+  Runner(SlotPool& pool, const images::Catalogue& catalogue, const LimitLevels& levels, boost::asio::thread_pool& threads, Metrics& metrics)
+      : pool_(pool), catalogue_(catalogue), levels_(levels), threads_(threads), metrics_(metrics) {}
 
   /// `lease` is given back when the last step has ended. A stopped job (ActiveJob::stopping) ends soon, with what it has so far.
   boost::asio::awaitable<core::Result<core::JobResult>> run(ActiveJob& job, const core::JobSpec& spec, SlotLease lease);
@@ -48,6 +49,7 @@ class Runner {
   const images::Catalogue& catalogue_;
   const LimitLevels levels_;
   boost::asio::thread_pool& threads_;
+  Metrics& metrics_;
 };
 
 }  // namespace bailiff::server

@@ -58,6 +58,29 @@ void JobReader::read_labels(StoredJob& job) {
   while (labels->executeStep()) job.labels.emplace(labels->getColumn(0).getString(), labels->getColumn(1).getString());
 }
 
+// Hops from priority to priority along the index of the queue, and looks at the first id of each: a few seeks, however long the queue is.
+core::Result<std::optional<std::int64_t>> JobReader::oldest_queued_us() {
+  Query oldest = connection_.query(
+      "WITH RECURSIVE level (priority) AS ("
+      "  SELECT max(priority) FROM jobs INDEXED BY jobs_queued WHERE state = 'queued'"
+      "  UNION ALL"
+      "  SELECT (SELECT max(priority) FROM jobs INDEXED BY jobs_queued WHERE state = 'queued' AND priority < level.priority)"
+      "  FROM level WHERE level.priority IS NOT NULL"
+      "), first (id) AS ("
+      "  SELECT (SELECT min(id) FROM jobs INDEXED BY jobs_queued WHERE state = 'queued' AND priority = level.priority)"
+      "  FROM level WHERE level.priority IS NOT NULL"
+      ") SELECT min(created_us) FROM first JOIN jobs ON jobs.id = first.id");
+  oldest->executeStep();
+  return optional_int64(oldest->getColumn(0));
+}
+
+core::Result<std::optional<std::string>> JobReader::id_before_newest(std::uint64_t count) {
+  Query next = connection_.query("SELECT id FROM jobs ORDER BY id DESC LIMIT 1 OFFSET ?");
+  next->bind(1, static_cast<std::int64_t>(count));
+  if (!next->executeStep()) return std::nullopt;
+  return next->getColumn(0).getString();
+}
+
 core::Result<StoredJob> JobReader::get(const std::string& id) {
   Query row = connection_.query(
       "SELECT jobs.id, state, verdict, message, priority, attempt, created_us, started_us, finished_us, cancel_requested, "

@@ -76,11 +76,12 @@ core::Result<std::vector<Submitted>> JobTables::submit_all(const std::vector<New
 core::Result<std::optional<ClaimedJob>> JobTables::claim(std::int64_t now_us) {
   ClaimedJob job;
   {
-    Query next =
-        connection_.query("SELECT id, attempt FROM jobs INDEXED BY jobs_queued WHERE state = 'queued' ORDER BY priority DESC, id LIMIT 1");
+    Query next = connection_.query("SELECT id, attempt, created_us FROM jobs INDEXED BY jobs_queued "
+                                   "WHERE state = 'queued' ORDER BY priority DESC, id LIMIT 1");
     if (!next->executeStep()) return std::nullopt;
     job.id = next->getColumn(0).getString();
     job.attempt = next->getColumn(1).getInt() + 1;
+    job.created_us = next->getColumn(2).getInt64();
   }
   Query lease = connection_.query("UPDATE jobs SET state = 'running', attempt = ?, started_us = ? WHERE id = ?");
   lease->bind(1, job.attempt);
@@ -196,6 +197,16 @@ core::Status JobTables::forget(const std::string& id) {
   job->bindNoCopy(1, id);
   if (!job->executeStep()) return unknown_job(id);
   return core::error(core::ErrorKind::conflict, "job " + id + " is " + job->getColumn(0).getString());
+}
+
+core::Result<std::size_t> JobTables::forget_old(const std::string& before_id, std::int64_t finished_before_us, int most) {
+  Query gone =
+      connection_.query("DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE state = 'finished' AND id < ? AND finished_us < ? "
+                        "ORDER BY id LIMIT ?)");
+  gone->bindNoCopy(1, before_id);
+  gone->bind(2, finished_before_us);
+  gone->bind(3, most);
+  return static_cast<std::size_t>(gone->exec());
 }
 
 void JobTables::recover(std::int64_t now_us) {

@@ -37,6 +37,7 @@ class JobTables {
   core::Status requeue(const std::string& id, int attempt, std::int64_t now_us);
   core::Result<core::JobState> cancel(const std::string& id, std::int64_t now_us);
   core::Status forget(const std::string& id);
+  core::Result<std::size_t> forget_old(const std::string& before_id, std::int64_t finished_before_us, int most);
   /// At start: no job runs. Those that did are queued again, or finished where their cancel was requested.
   void recover(std::int64_t now_us);
   [[nodiscard]] QueueDepth count_depth();

@@ -101,6 +101,13 @@ class SqliteStore final : public Store {
     post<void>(Writer::Urgency::new_work, 0, [id = std::move(id)](JobTables& tables) { return tables.forget(id); }, std::move(done));
   }
 
+  void forget_old(std::string before_id, std::int64_t finished_before_us, int most, Callback<std::size_t> done) override {
+    auto work = [before_id = std::move(before_id), finished_before_us, most](JobTables& tables) {
+      return tables.forget_old(before_id, finished_before_us, most);
+    };
+    post<std::size_t>(Writer::Urgency::new_work, 0, std::move(work), std::move(done));
+  }
+
   core::Result<StoredJob> get(const std::string& id) override {
     return read<StoredJob>([&](JobReader reader) { return reader.get(id); });
   }
@@ -111,6 +118,12 @@ class SqliteStore final : public Store {
     return read<Slice>([&](JobReader reader) { return reader.output(id, index, stream, offset, length); });
   }
   core::Result<QueueDepth> depth() override { return writer_->depth(); }
+  core::Result<std::optional<std::string>> id_before_newest(std::uint64_t count) override {
+    return read<std::optional<std::string>>([&](JobReader reader) { return reader.id_before_newest(count); });
+  }
+  core::Result<std::optional<std::int64_t>> oldest_queued_us() override {
+    return read<std::optional<std::int64_t>>([](JobReader reader) { return reader.oldest_queued_us(); });
+  }
 
   void close() override {
     {

@@ -8,6 +8,7 @@
 // connections and may come from any thread.
 // A process holds the database by a lock on "<path>.lock", so that no second server takes its running jobs for orphans.
 // Documents (request, result) are opaque JSON texts made by the server; what is searched or ordered by has columns of its own.
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -36,6 +37,7 @@ struct ClaimedJob {
   std::string id;
   int attempt = 1;
   std::string request;
+  std::int64_t created_us = 0;
 };
 
 enum class Stream { stdout_stream, stderr_stream };
@@ -93,6 +95,8 @@ struct Options {
   std::size_t max_waiting = 16'384;     // submits and cancels that wait for the writer; what ends or starts a job has room above it
   std::size_t max_waiting_bytes = 512U << 20;  // of requests, results and outputs that wait
   std::size_t readers = 4;              // read-only connections
+  /// Told of each commit on the writer thread: how long the transaction took, and its writes. Must not block, throw or close().
+  std::function<void(std::chrono::microseconds took, std::size_t writes)> on_commit = {};
 };
 
 /// Called on the writer thread, after the commit (or with why there was none). A write refused at once, since too much waits or the
@@ -129,6 +133,10 @@ class Store {
   /// A finished job goes, with its request, result, outputs, labels and idempotency key. not_found; conflict: it is not finished.
   virtual void forget(std::string id, Callback<void> done) = 0;
 
+  /// At most `most` of the finished jobs whose id is before `before_id` and that ended before that time, the oldest first, go as by
+  /// forget(). Gives how many.
+  virtual void forget_old(std::string before_id, std::int64_t finished_before_us, int most, Callback<std::size_t> done) = 0;
+
   virtual core::Result<StoredJob> get(const std::string& id) = 0;
   /// Newest first, at most `limit`. invalid: more than kMaxListLabels labels.
   virtual core::Result<std::vector<StoredJob>> list(const ListQuery& query) = 0;
@@ -139,6 +147,10 @@ class Store {
   };
   virtual core::Result<Slice> output(const std::string& id, int index, Stream stream, std::uint64_t offset, std::uint64_t length) = 0;
   virtual core::Result<QueueDepth> depth() = 0;
+  /// The id that has `count` jobs after it; nothing where there are no more than `count`. Takes a time that grows with `count`.
+  virtual core::Result<std::optional<std::string>> id_before_newest(std::uint64_t count) = 0;
+  /// When the oldest queued job was created, in Unix microseconds; nothing where none is queued.
+  virtual core::Result<std::optional<std::int64_t>> oldest_queued_us() = 0;
   /// Runs what was posted, commits, closes. No callback comes after it returns; reads fail as unavailable. Once from one thread.
   virtual void close() = 0;
 };

@@ -93,6 +93,7 @@ void Writer::run_batch(Batch& batch) {
   std::unique_lock<std::mutex> memory_lock;
   if (memory_mutex_ != nullptr) memory_lock = std::unique_lock(*memory_mutex_);
   DepthChange change;
+  const auto began = std::chrono::steady_clock::now();
   try {
     connection_->run("BEGIN IMMEDIATE");
     for (auto& write : batch) apply(*write, change);
@@ -105,6 +106,10 @@ void Writer::run_batch(Batch& batch) {
   } catch (const std::exception& fault) {
     fail_all(batch, {core::ErrorKind::unavailable, options_.path + ": " + fault.what(), 0});
     return;
+  }
+  if (options_.on_commit) {
+    const auto took = std::chrono::steady_clock::now() - began;
+    options_.on_commit(std::chrono::duration_cast<std::chrono::microseconds>(took), batch.size());
   }
   const std::lock_guard lock(mutex_);
   depth_ = {moved(depth_.queued, change.queued), moved(depth_.running, change.running)};

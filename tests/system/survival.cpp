@@ -1,5 +1,13 @@
 // Whatever is killed and when: every accepted job ends, once.
+#include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
 
 #include "tests/system/server_process.h"
 
@@ -98,6 +106,62 @@ TEST_F(SurvivalTest, ASecondSignalEndsItAtOnce) {
   EXPECT_EQ(server_->wait_for_end(std::chrono::seconds(5)), 1);
   server_.reset();
   expect_nothing_left();
+}
+
+TEST_F(SurvivalTest, RetentionLeavesTheNewestJobs) {
+  ASSERT_NO_FATAL_FAILURE(start());
+  std::vector<std::string> ids;
+  for (int i = 0; i < 3; ++i) wait(ids.emplace_back(submit(slow(std::to_string(i), "0"))));
+  stop();
+  ASSERT_NO_FATAL_FAILURE(start({"--slots", "1", "--retention-max-jobs", "2"}));
+  EXPECT_TRUE(eventually([&]() { return http().get("/v1/jobs/" + ids[0]).status == 404; }));
+  for (int i = 1; i < 3; ++i) EXPECT_EQ(http().get("/v1/jobs/" + ids[i]).status, 200);
+}
+
+/// Stands in for systemd while it lives: servers that are started tell it how they are.
+class FakeSystemd {
+ public:
+  explicit FakeSystemd(std::string path) : path_(std::move(path)), fd_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_un name{};
+    name.sun_family = AF_UNIX;
+    path_.copy(name.sun_path, sizeof name.sun_path - 1);
+    EXPECT_EQ(::bind(fd_, reinterpret_cast<const sockaddr*>(&name), sizeof name), 0) << path_;
+    ::chmod(path_.c_str(), 0666);
+    ::setenv("NOTIFY_SOCKET", path_.c_str(), 1);
+    ::setenv("WATCHDOG_USEC", "200000", 1);
+  }
+  FakeSystemd(const FakeSystemd&) = delete;
+  FakeSystemd& operator=(const FakeSystemd&) = delete;
+  ~FakeSystemd() {
+    ::unsetenv("NOTIFY_SOCKET");
+    ::unsetenv("WATCHDOG_USEC");
+    ::close(fd_);
+    ::unlink(path_.c_str());
+  }
+  /// The next message; empty where none comes in ten seconds.
+  std::string next() const {
+    pollfd readable{fd_, POLLIN, 0};
+    std::string message(256, '\0');
+    const ssize_t size = ::poll(&readable, 1, 10'000) == 1 ? ::recv(fd_, message.data(), message.size(), 0) : 0;
+    message.resize(static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+    return message;
+  }
+
+ private:
+  std::string path_;
+  int fd_;
+};
+
+TEST_F(SurvivalTest, SystemdIsToldOfBeginLifeAndEnd) {
+  const FakeSystemd systemd(::testing::TempDir() + "bailiff-notify-" + std::to_string(::getpid()));
+  ASSERT_NO_FATAL_FAILURE(start());
+  EXPECT_EQ(systemd.next(), "READY=1");
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(systemd.next(), "WATCHDOG=1");
+  stop();
+  std::string message;
+  do message = systemd.next();
+  while (message == "WATCHDOG=1");
+  EXPECT_EQ(message, "STOPPING=1");
 }
 
 TEST_F(SurvivalTest, ADeadSlotCostsOneAttempt) {

@@ -54,6 +54,14 @@ TEST(JobId, IsUniqueAndAscendingPerThreadAcrossThreads) {
   EXPECT_TRUE(std::ranges::all_of(all, is_job_id));
 }
 
+TEST(JobId, TheFirstOfATimeIsNotAfterAnyOfThatTime) {
+  std::uint64_t now = 1'700'000'000'000;
+  JobIdSource source([&] { return now; }, [](std::span<unsigned char> bytes) { std::ranges::fill(bytes, 0); });
+  EXPECT_EQ(source.next(), first_job_id_of(now));
+  EXPECT_LT(source.next(), first_job_id_of(now + 1));
+  EXPECT_TRUE(is_job_id(first_job_id_of(now)));
+}
+
 TEST(JobId, ShapeIsChecked) {
   EXPECT_TRUE(is_job_id("01aryz6s410000000000000000"));
   EXPECT_FALSE(is_job_id(""));

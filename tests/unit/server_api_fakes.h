@@ -55,6 +55,8 @@ class FakeStore final : public storage::Store {
   void submit(storage::NewJob, storage::Callback<storage::Submitted>) override {}
   void submit_all(std::vector<storage::NewJob>, storage::Callback<std::vector<storage::Submitted>>) override {}
   void forget(std::string, storage::Callback<void>) override {}
+  void forget_old(std::string, std::int64_t, int, storage::Callback<std::size_t>) override {}
+  core::Result<std::optional<std::string>> id_before_newest(std::uint64_t) override { return std::nullopt; }
   void claim(std::int64_t, storage::Callback<std::optional<storage::ClaimedJob>>) override {}
   void finish(storage::Finish, storage::Callback<void>) override {}
   void requeue(std::string, int, storage::Callback<void>) override {}
@@ -89,6 +91,12 @@ class FakeStore final : public storage::Store {
     const auto found = outputs_.find({id, index, stream});
     if (found == outputs_.end()) return core::error(core::ErrorKind::not_found, "no output");
     return Slice{found->second.substr(std::min<std::size_t>(offset, found->second.size()), length), found->second.size()};
+  }
+  core::Result<std::optional<std::int64_t>> oldest_queued_us() override {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [id, job] : jobs_)
+      if (job.state == core::JobState::queued) return job.created_us;
+    return std::nullopt;
   }
   core::Result<storage::QueueDepth> depth() override {
     const std::lock_guard lock(mutex_);

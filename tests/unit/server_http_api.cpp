@@ -131,7 +131,7 @@ TEST_F(HttpApi, RefusalsOfSubmit) {
 }
 
 TEST_F(HttpApi, UnknownPathsAndMethods) {
-  for (const char* path : {"/nothing", "/v1/jobs/", "/v1/jobs/0000000000000000000000000x/steps", "/v1/blobs", "/metrics"})
+  for (const char* path : {"/nothing", "/v1/jobs/", "/v1/jobs/0000000000000000000000000x/steps", "/v1/blobs"})
     EXPECT_EQ(ask("GET", path).status, 404) << path;
   EXPECT_EQ(ask("GET", "/v1/jobs/nope").status, 404);
   EXPECT_EQ(ask("GET", "/v1/jobs/..%2f..%2fetc").status, 404);
@@ -335,6 +335,20 @@ TEST_F(HttpApi, About) {
   EXPECT_EQ(ask("GET", "/openapi.json").body, openapi_document());
 }
 
+TEST_F(HttpApi, MetricsTellHowThingsStand) {
+  create();
+  EXPECT_EQ(ask("GET", "/v1/jobs/nothing").status, 404);
+  const auto answer = ask("GET", "/metrics");
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_EQ(answer.headers.at("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+  EXPECT_EQ(answer.headers.at("cache-control"), "no-store");
+  for (const char* line : {"bailiff_ready 1\n", "bailiff_jobs{state=\"queued\"} 1\n", "bailiff_slots{state=\"dead\"} 1\n",
+                           "bailiff_http_responses_total{status=\"202\"} 1\n", "bailiff_http_responses_total{status=\"404\"} 1\n"})
+    EXPECT_NE(answer.body.find(line), std::string::npos) << line << answer.body;
+  EXPECT_EQ(answer.body.find("bailiff_queue_oldest_seconds 0\n"), std::string::npos) << answer.body;
+  EXPECT_EQ(ask("GET", "/metrics", "Accept: application/json\r\n").status, 406);
+}
+
 TEST_F(HttpApi, RequestOfAJob) {
   const auto id = create(R"(, "stdin": "1 2\n", "limits": {"cpu_time_ms": 500}, "labels": {"user": "42"})");
   const auto answer = ask("GET", "/v1/jobs/" + id + "/request");
@@ -376,7 +390,8 @@ TEST(OpenApi, DescribesExactlyTheRoutes) {
   testing::FakeStore store;
   testing::FakeJobs jobs(io, store);
   const HttpBounds bounds;
-  const Api api(ApiContext{jobs, store, testing::test_catalogue()}, bounds);
+  Metrics metrics;
+  const Api api(ApiContext{jobs, store, testing::test_catalogue(), metrics}, bounds);
   std::set<std::string> routes, documented;
   for (const auto& route : api.router().routes()) routes.insert(route.method + " " + route.pattern);
   const auto document = nlohmann::json::parse(openapi_document());

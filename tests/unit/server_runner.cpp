@@ -22,7 +22,7 @@ class RunnerTest : public ::testing::Test {
     pool_->start([this](const core::Error&) { source_lost_ = true; });
     for (unsigned i = 0; i < slots; ++i) slots_->announce(i);
     testing::run_until(io_, [&]() { return pool_->alive() == slots; });
-    runner_.emplace(*pool_, catalogue_, levels_, threads_);
+    runner_.emplace(*pool_, catalogue_, levels_, threads_, metrics_);
   }
   /// Spawned; its answer arrives in result_.
   void spawn(const core::JobSpec& spec) {
@@ -64,6 +64,7 @@ class RunnerTest : public ::testing::Test {
   LimitLevels levels_;
   std::optional<FakeSlots> slots_;
   std::optional<SlotPool> pool_;
+  Metrics metrics_;
   std::optional<Runner> runner_;
   ActiveJob job_{"job-1", 1, io_.get_executor()};
   std::optional<core::Result<core::JobResult>> result_;

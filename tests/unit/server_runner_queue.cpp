@@ -26,8 +26,8 @@ class QueueTest : public ::testing::Test {
     pool_->start([](const core::Error&) {});
     for (unsigned i = 0; i < slots; ++i) slots_->announce(i);
     testing::run_until(io_, [&]() { return pool_->alive() == slots; });
-    runner_.emplace(*pool_, catalogue_, LimitLevels{}, threads_);
-    queue_.emplace(io_, *store_, *pool_, *runner_, catalogue_, threads_, options);
+    runner_.emplace(*pool_, catalogue_, LimitLevels{}, threads_, metrics_);
+    queue_.emplace(io_, *store_, *pool_, *runner_, catalogue_, threads_, metrics_, options);
     ASSERT_TRUE(queue_->start());
   }
   void TearDown() override {
@@ -78,6 +78,7 @@ class QueueTest : public ::testing::Test {
   std::unique_ptr<storage::Store> store_;
   std::optional<FakeSlots> slots_;
   std::optional<SlotPool> pool_;
+  Metrics metrics_;
   std::optional<Runner> runner_;
   std::optional<JobQueue> queue_;
   bool drained_ = false;
@@ -112,6 +113,20 @@ TEST_F(QueueTest, ManyJobsEachRunOnce) {
   for (const auto& seen : slots_->seen) inputs.insert(seen.stdin_bytes);
   EXPECT_EQ(inputs.size(), 200u);
   EXPECT_EQ(store_->depth()->queued + store_->depth()->running, 0u);
+}
+
+TEST_F(QueueTest, WhatHappensIsCounted) {
+  int failures = 1;
+  begin(2, [&](const sandbox::StepRequest& request, unsigned slot) -> std::optional<Report> {
+    if (failures-- > 0) return core::error(core::ErrorKind::unavailable, "a slot died");
+    return fine(request, slot);
+  });
+  for (const char* name : {"one", "two"}) ASSERT_TRUE(wait(submit(name)));
+  const auto text = metrics_.text({});
+  for (const char* line : {"bailiff_jobs_accepted_total 2\n", "bailiff_jobs_requeued_total 1\n", "bailiff_job_wait_seconds_count 2\n",
+                           "bailiff_job_run_seconds_count 2\n", "bailiff_jobs_finished_total{verdict=\"ok\"} 2\n"})
+    EXPECT_NE(text.find(line), std::string::npos) << line << text;
+  EXPECT_EQ(text.find("bailiff_step_overhead_seconds_count 0\n"), std::string::npos) << text;
 }
 
 TEST_F(QueueTest, HigherPriorityGoesFirst) {

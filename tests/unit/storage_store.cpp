@@ -56,6 +56,55 @@ TEST_P(StoreTest, ClaimsByPriorityThenAge) {
   EXPECT_EQ(depth(), Depth(0, 5));
 }
 
+TEST_P(StoreTest, TellsTheOldestQueuedJobOfAnyPriority) {
+  const auto oldest = [&]() { return store().oldest_queued_us().value(); };
+  EXPECT_EQ(oldest(), std::nullopt);
+  std::int64_t created_us = 1'000;
+  for (const auto& [id, priority] : {std::pair{"a", 0}, {"b", 7}, {"c", -3}, {"d", 7}, {"e", 0}}) {
+    NewJob job = new_job(id, priority);
+    job.created_us = created_us++;
+    ASSERT_TRUE(submit(store(), job));
+  }
+  for (const auto& [id, next_oldest] : {std::pair{"b", 1'000}, {"d", 1'000}, {"a", 1'002}, {"e", 1'002}}) {
+    const ClaimedJob claimed = claim(store());
+    EXPECT_EQ(claimed.id, id);
+    EXPECT_EQ(claimed.created_us, 1'000 + id[0] - 'a');
+    EXPECT_EQ(oldest(), next_oldest) << id;
+  }
+  EXPECT_EQ(claim(store()).id, "c");
+  EXPECT_EQ(oldest(), std::nullopt);
+}
+
+TEST_P(StoreTest, ForgetsTheOldestFinishedJobsAFewAtATime) {
+  const auto forget = [&](const std::string& before_id, std::int64_t finished_before_us, int most) {
+    return answer(posted<std::size_t>([&](Callback<std::size_t> done) { store().forget_old(before_id, finished_before_us, most, done); }))
+        .value();
+  };
+  for (const char* id : {"a", "b", "c", "d", "e", "f"}) ASSERT_TRUE(submit(store(), new_job(id)));
+  for (const std::int64_t finished_us : {3'000, 9'000, 3'000, 3'000}) {
+    auto end = end_of(claim(store()));
+    end.finished_us = finished_us;
+    ASSERT_TRUE(finish(store(), end));
+  }
+  claim(store());  // "e" runs, "f" is queued
+  EXPECT_EQ(store().id_before_newest(0).value(), "f");
+  EXPECT_EQ(store().id_before_newest(5).value(), "a");
+  EXPECT_EQ(store().id_before_newest(6).value(), std::nullopt);
+
+  EXPECT_EQ(forget("a", 10'000, 9), 0U);
+  EXPECT_EQ(forget("d", 3'000, 9), 0U);
+  EXPECT_EQ(forget("d", 3'001, 1), 1U);
+  EXPECT_EQ(error_kind(store().get("a")), ErrorKind::not_found);
+  EXPECT_EQ(error_kind(store().output("a", 0, Stream::stdout_stream, 0, 1)), ErrorKind::not_found);
+  EXPECT_EQ(forget("d", 3'001, 9), 1U);
+  EXPECT_EQ(error_kind(store().get("c")), ErrorKind::not_found);
+  EXPECT_EQ(forget("z", 10'000, 9), 2U);
+  EXPECT_EQ(forget("z", 10'000, 9), 0U);
+  EXPECT_EQ(job("e").state, JobState::running);
+  EXPECT_EQ(job("f").state, JobState::queued);
+  EXPECT_EQ(depth(), Depth(1, 1));
+}
+
 TEST_P(StoreTest, AClaimIsALeaseWithAnAttempt) {
   ASSERT_TRUE(submit(store(), new_job("a")));
   const ClaimedJob first = claim(store(), 77);
