@@ -1,7 +1,7 @@
 // Pick a language, write, run, see what happened.
 import { lazy, Suspense } from 'preact/compat';
 import type { JSX } from 'preact';
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { act, contentText, createJob, json } from '../api/client';
 import type { JobRequest, Language } from '../api/types';
 import { Icon } from '../ui/icon';
@@ -80,7 +80,8 @@ function Bench({ loaded, languages, draft, setDraft, defaults, ceiling }: BenchP
   const run = useRun(id);
   const result = useRef<HTMLDivElement>(null);
   const busy = starting || (id !== undefined && run.job?.state !== 'finished' && run.error === undefined);
-  useEffect(() => saveDraft({ language: language.name, sources: { ...draft.sources, [language.name]: source }, stdin, args, limits }), [language, source, stdin, args, limits]);
+  // Before the browser draws: who leaves the page at once loses nothing.
+  useLayoutEffect(() => saveDraft({ language: language.name, sources: { ...draft.sources, [language.name]: source }, stdin, args, limits }), [language, source, stdin, args, limits]);
   const effective = useMemo(() => ({ ...defaults, ...language.limits, ...chosenLimits(limits) }), [defaults, language, limits]);
 
   const start = (): void => {
