@@ -8,6 +8,7 @@
 #include <memory>
 #include <sstream>
 
+#include "cli/backup.h"
 #include "cli/doctor.h"
 #include "cli/exec.h"
 #include "cli/exit_code.h"
@@ -34,6 +35,7 @@ struct Parsed {
   DoctorOptions doctor;
   ExecOptions exec;
   ImageOptions image;
+  BackupOptions backup;
   LanguageTestOptions language;
   ServerOptions job, action, languages, inspect;
   std::string job_id, action_id, inspect_id;
@@ -293,6 +295,20 @@ void add_language(CLI::App& app, Parsed& parsed, const Console& console) {
   });
 }
 
+void add_backup(CLI::App& app, Parsed& parsed, const Console& console) {
+  CLI::App* backup = app.add_subcommand("backup", "Copy the database of this machine's server, which may go on meanwhile");
+  backup->add_option("FILE", parsed.backup.copy, "the copy; it must not be there yet")->required();
+  backup->add_option("--data", parsed.backup.data, "the server's directory")
+      ->envname("BAILIFF_DATA")
+      ->capture_default_str()
+      ->type_name("DIR");
+  add_json(*backup, parsed);
+  backup->callback([&] {
+    parsed.backup.json = parsed.json;
+    parsed.command = [&] { return back_up(parsed.backup, console); };
+  });
+}
+
 int print_failure(const Failure& failure, bool json, const Console& console) {
   (void)console.err.write(render_failure(failure, console.err.paint()));
   if (json) {
@@ -330,6 +346,7 @@ int run_app(std::vector<std::string> arguments, const Console& console) {
   add_lists(app, parsed, console);
   add_image(app, parsed, console);
   add_language(app, parsed, console);
+  add_backup(app, parsed, console);
   try {
     arguments = join_wait(std::move(arguments));
     if (const auto dashes = std::ranges::find(arguments, "--"); dashes != arguments.end()) {

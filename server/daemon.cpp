@@ -183,7 +183,7 @@ class Daemon {
 core::Status Daemon::open_store() {
   if (auto done = check_data_directory(config_.data); !done) return done;
   storage::Options options;
-  options.path = (std::filesystem::path(config_.data) / "bailiff.db").string();
+  options.path = (std::filesystem::path(config_.data) / storage::kDatabaseName).string();
   options.on_commit = [this](std::chrono::microseconds took, std::size_t writes) { metrics_.committed(took, writes); };
   auto store = storage::Store::open(options);
   if (!store) return std::unexpected(store.error());

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "core/fd.h"
+#include "storage/store.h"
 
 namespace bailiff::server {
 namespace {
@@ -28,7 +29,6 @@ using core::errno_error;
 
 std::unexpected<core::Error> failed(std::string what) { return core::error(core::ErrorKind::internal, std::move(what)); }
 
-constexpr std::string_view kDatabaseName = "bailiff.db";  // and its -wal, -shm, -journal
 constexpr std::string_view kFileSystemsOwn = "lost+found";  // there when the data directory is a mount point
 constexpr const char* kSystemUser = "bailiff";
 
@@ -147,7 +147,7 @@ core::Status prepare_data_directory(const std::string& path, const Identity& own
   const auto names = names_in(directory.get());
   if (!names) return std::unexpected(names.error());
   const auto ours = [](const std::string& name) {
-    return name.starts_with(kDatabaseName) || name == kFileSystemsOwn || name == kImagesDirectory;
+    return name.starts_with(storage::kDatabaseName) || name == kFileSystemsOwn || name == kImagesDirectory;
   };
   if (const auto foreign = std::find_if_not(names->begin(), names->end(), ours); foreign != names->end())
     return failed(fmt::format("data: {} is not a data directory of Bailiff's own (it has \"{}\" in it); name an empty or a new directory",

@@ -125,6 +125,12 @@ void migrate(Connection& connection) {
 
 int schema_version() { return static_cast<int>(kMigrations.size()); }
 
+core::Status check_ours(Connection& connection, const std::string& path) {
+  if (auto known = check_version(connection, path); !known) return known;
+  if (connection.database().execAndGet("PRAGMA user_version").getInt() == 0) return refuse(path, "an empty database");
+  return {};
+}
+
 core::Status prepare_database(Connection& connection, const std::string& path) {
   if (auto sound = check_integrity(connection, path); !sound) return sound;
   if (auto known = check_version(connection, path); !known) return known;

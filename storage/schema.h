@@ -11,4 +11,7 @@ namespace bailiff::storage {
 /// writing (WAL, synchronous=FULL, foreign keys) and applies the migrations that are missing, all or none.
 core::Status prepare_database(Connection& connection, const std::string& path);
 
+/// Refuses a database that is not Bailiff's, is empty, or is of a newer schema (invalid, with the reason).
+core::Status check_ours(Connection& connection, const std::string& path);
+
 }  // namespace bailiff::storage

@@ -22,6 +22,8 @@
 
 namespace bailiff::storage {
 
+inline constexpr const char* kDatabaseName = "bailiff.db";  // in the server's data directory
+
 struct NewJob {
   std::string id;                       // sortable by creation (core/id.h)
   std::int64_t created_us = 0;          // Unix time

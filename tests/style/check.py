@@ -20,12 +20,13 @@ KNOWS = {  # room -> the rooms whose headers it may include and whose libraries 
     "storage": {"core", "storage"},
     "judge": {"core", "judge"},
     "server": {"core", "core/json", "sandbox", "images", "storage", "judge", "server"},
-    "cli": {"core", "core/json", "sandbox", "images", "cli"},
+    "cli": {"core", "core/json", "sandbox", "images", "storage", "cli"},
 }
 LIBRARIES = {  # first part of an include in <> -> the rooms that may use it; what is not named here is the C++ or the system library
     "boost": {"server", "cli"},
     "nlohmann": {"core/json", "images", "server", "cli"},
     "spdlog": {"server"},
+    "prometheus": {"server"},
     "SQLiteCpp": {"storage"},
     "sqlite3.h": {"storage"},
     "seccomp.h": {"sandbox"},

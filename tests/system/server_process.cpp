@@ -119,7 +119,7 @@ void SystemTest::TearDown() {
 }
 
 void SystemTest::start(const std::vector<std::string>& arguments) {
-  server_.emplace(directory_ + "/data", directory_ + "/log", cgroup_, arguments);
+  server_.emplace(data(), directory_ + "/log", cgroup_, arguments);
   ASSERT_TRUE(server_->listening()) << log_text();
 }
 

@@ -54,6 +54,8 @@ class SystemTest : public ::testing::Test {
   void expect_nothing_left();
   void remember_processes();
   [[nodiscard]] std::string log_text() const;
+  /// The server's data directory.
+  [[nodiscard]] std::string data() const { return directory_ + "/data"; }
 
   [[nodiscard]] HttpClient http() const { return HttpClient(server_->url()); }
   /// POST /v1/jobs without waiting: the id.

@@ -118,6 +118,22 @@ TEST_F(SurvivalTest, RetentionLeavesTheNewestJobs) {
   for (int i = 1; i < 3; ++i) EXPECT_EQ(http().get("/v1/jobs/" + ids[i]).status, 200);
 }
 
+TEST_F(SurvivalTest, ABackupOfARunningServer) {
+  ASSERT_NO_FATAL_FAILURE(start());
+  wait(submit(slow("a", "0")));
+  const auto copy = ::testing::TempDir() + "bailiff-copy-" + std::to_string(::getpid());
+  const auto run = [](const std::string& command) { return WEXITSTATUS(std::system(command.c_str())); };
+  const auto command = BAILIFF_PATH " backup --data " + data() + " " + copy;
+  EXPECT_EQ(run(command + " >/dev/null"), 0);
+  EXPECT_EQ(run("test \"$(sqlite3 " + copy + " 'SELECT count(*), min(verdict) FROM jobs')\" = '1|ok'"), 0);
+  EXPECT_EQ(run(command + " 2>/dev/null"), 65);  // it is there already
+  struct stat info{};
+  EXPECT_EQ(::stat(copy.c_str(), &info), 0);
+  EXPECT_EQ(info.st_uid, 0U);
+  EXPECT_EQ(info.st_mode & 07777, 0600U);
+  ::unlink(copy.c_str());
+}
+
 /// Stands in for systemd while it lives: servers that are started tell it how they are.
 class FakeSystemd {
  public:
