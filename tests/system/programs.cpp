@@ -80,7 +80,7 @@ std::vector<Program> greedy_programs() {
        "time_limit_exceeded",
        [](const Json& step, const Json&) {
          EXPECT_GE(step.at("cpu_time_ms"), 500.0);
-         EXPECT_LT(step.at("cpu_time_ms"), 700.0);
+         EXPECT_LT(step.at("cpu_time_ms"), 1000.0);
        }},
       {"Sleeper",
        "cpp",
@@ -89,8 +89,8 @@ std::vector<Program> greedy_programs() {
        "wall_time_limit_exceeded",
        [](const Json& step, const Json&) {
          EXPECT_GE(step.at("wall_time_ms"), 500.0);
-         EXPECT_LT(step.at("wall_time_ms"), 1500.0);
-         EXPECT_LT(step.at("cpu_time_ms"), 100.0);
+         EXPECT_LT(step.at("wall_time_ms"), 10'000.0);
+         EXPECT_LT(step.at("cpu_time_ms"), 250.0);
        }},
       {"MemoryHog",
        "cpp",
