@@ -198,9 +198,14 @@ asio::awaitable<bool> JobQueue::write_until_done(const ActiveJob& job, Write wri
 
 // ---- the door ----
 
+bool JobQueue::is_known(const storage::NewJob& job) const {
+  return job.idempotency_key && store_.knows_key(job.owner, *job.idempotency_key).value_or(false);
+}
+
 asio::awaitable<core::Result<storage::Submitted>> JobQueue::submit(storage::NewJob job) {
   if (draining_) co_return core::error(ErrorKind::unavailable, "draining");
-  if (queued() >= options_.max_queued) co_return core::error(ErrorKind::unavailable, "the queue is full");
+  // One that was accepted before takes no room: who asks again, because the answer was lost, is told of it.
+  if (queued() >= options_.max_queued && !is_known(job)) co_return core::error(ErrorKind::unavailable, "the queue is full");
   job.id = core::new_job_id();
   job.created_us = unix_us();
   // Known before it is stored: a worker may claim it as soon as it is.

@@ -78,6 +78,7 @@ class JobQueue final : public Jobs {
   void wake_waiters(const std::string& id);
   void count_unfinished();
   [[nodiscard]] std::uint64_t queued() const;
+  [[nodiscard]] bool is_known(const storage::NewJob& job) const;
 
   boost::asio::io_context& io_;
   storage::Store& store_;

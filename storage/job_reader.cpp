@@ -74,6 +74,13 @@ core::Result<std::optional<std::int64_t>> JobReader::oldest_queued_us() {
   return optional_int64(oldest->getColumn(0));
 }
 
+core::Result<bool> JobReader::knows_key(const std::string& owner, const std::string& key) {
+  Query known = connection_.query("SELECT 1 FROM idempotency_keys WHERE owner = ? AND key = ?");
+  known->bindNoCopy(1, owner);
+  known->bindNoCopy(2, key);
+  return known->executeStep();
+}
+
 core::Result<std::optional<std::string>> JobReader::id_before_newest(std::uint64_t count) {
   Query next = connection_.query("SELECT id FROM jobs ORDER BY id DESC LIMIT 1 OFFSET ?");
   next->bind(1, static_cast<std::int64_t>(count));

@@ -114,6 +114,9 @@ class SqliteStore final : public Store {
   core::Result<std::vector<StoredJob>> list(const ListQuery& query) override {
     return read<std::vector<StoredJob>>([&](JobReader reader) { return reader.list(query); });
   }
+  core::Result<bool> knows_key(const std::string& owner, const std::string& key) override {
+    return read<bool>([&](JobReader reader) { return reader.knows_key(owner, key); });
+  }
   core::Result<Slice> output(const std::string& id, int index, Stream stream, std::uint64_t offset, std::uint64_t length) override {
     return read<Slice>([&](JobReader reader) { return reader.output(id, index, stream, offset, length); });
   }

@@ -142,6 +142,8 @@ class Store {
   virtual core::Result<StoredJob> get(const std::string& id) = 0;
   /// Newest first, at most `limit`. invalid: more than kMaxListLabels labels.
   virtual core::Result<std::vector<StoredJob>> list(const ListQuery& query) = 0;
+  /// Whether a job has that idempotency key.
+  virtual core::Result<bool> knows_key(const std::string& owner, const std::string& key) = 0;
   /// Bytes [offset, offset + length) of an output and its whole size; not_found where there is none.
   struct Slice {
     std::string bytes;

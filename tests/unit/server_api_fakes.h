@@ -56,6 +56,7 @@ class FakeStore final : public storage::Store {
   void submit_all(std::vector<storage::NewJob>, storage::Callback<std::vector<storage::Submitted>>) override {}
   void forget(std::string, storage::Callback<void>) override {}
   void forget_old(std::string, std::int64_t, int, storage::Callback<std::size_t>) override {}
+  core::Result<bool> knows_key(const std::string&, const std::string&) override { return false; }
   core::Result<std::optional<std::string>> id_before_newest(std::uint64_t) override { return std::nullopt; }
   void claim(std::int64_t, storage::Callback<std::optional<storage::ClaimedJob>>) override {}
   void finish(storage::Finish, storage::Callback<void>) override {}

@@ -129,6 +129,28 @@ TEST_F(QueueTest, WhatHappensIsCounted) {
   EXPECT_EQ(text.find("bailiff_step_overhead_seconds_count 0\n"), std::string::npos) << text;
 }
 
+TEST_F(QueueTest, AFullQueueStillTellsOfAJobThatItHas) {
+  JobQueue::Options options;
+  options.max_queued = 1;
+  begin(1, forever, options);
+  submit("runs");
+  testing::run_until(io_, [&]() { return running() == 1; });
+  const auto submit_with_key = [&](const char* key, const char* digest) {
+    auto waiting = job("waits");
+    waiting.idempotency_key = key;
+    waiting.request_digest = digest;
+    return testing::wait_for(io_, queue_->submit(std::move(waiting)));
+  };
+  const auto first = submit_with_key("key", "digest");
+  ASSERT_TRUE(first);
+  EXPECT_EQ(submit_with_key("other key", "digest").error().kind, core::ErrorKind::unavailable);
+  const auto again = submit_with_key("key", "digest");
+  ASSERT_TRUE(again) << again.error().what;
+  EXPECT_TRUE(again->existed);
+  EXPECT_EQ(again->id, first->id);
+  EXPECT_EQ(submit_with_key("key", "another digest").error().kind, core::ErrorKind::conflict);
+}
+
 TEST_F(QueueTest, HigherPriorityGoesFirst) {
   begin(1, forever);
   submit("first");
