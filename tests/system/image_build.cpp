@@ -1,5 +1,5 @@
 // Images from Debian packages and the languages in them, by the real `bailiff`. What is built for the first time needs Debian's mirror;
-// it is kept in a cache (BAILIFF_TEST_IMAGES, else /var/cache/bailiff/test-images), and every image of the cache has its languages tested.
+// it is kept in a cache (TEST_IMAGES, else /var/cache/bailiff/test-images), and every image of the cache has its languages tested.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -84,7 +84,7 @@ class ImageBuildTest : public ::testing::Test {
   }
   [[nodiscard]] std::string store(const std::string& name) const { return (directory_ / name).string(); }
   static std::string cache() {
-    const char* named = std::getenv("BAILIFF_TEST_IMAGES");
+    const char* named = std::getenv("TEST_IMAGES");
     const fs::path path = named != nullptr ? named : "/var/cache/bailiff/test-images";
     fs::create_directories(path.parent_path());
     return path.string();
