@@ -34,7 +34,7 @@ class Arrows(unittest.TestCase):
     def test_against_the_arrows(self):
         for name, line in (("sandbox/a.cpp", '#include "images/catalogue.h"'), ("core/a.h", '#include "sandbox/client.h"'),
                            ("core/a.h", '#include "core/json/json.h"'), ("judge/a.cpp", '#include "storage/store.h"'),
-                           ("cli/a.cpp", '#include "server/jobs.h"'), ("cli/a.cpp", '#include "storage/store.h"'),
+                           ("cli/a.cpp", '#include "server/jobs.h"'), ("cli/a.cpp", '#include "judge/judge.h"'),
                            ("sandbox/a.cpp", "#include <nlohmann/json.hpp>"), ("storage/a.cpp", "  # include <boost/asio.hpp>"),
                            ("server/a.cpp", "#include <SQLiteCpp/Database.h>"), ("sandbox/a.cpp", "#include <judge/judge.h>"),
                            ("tests/unit/judge_a.cpp", '#include "storage/store.h"')):
