@@ -118,7 +118,7 @@ boost::asio::awaitable<Response> Api::handle(const Request& request, Client& cli
   } catch (const std::exception& e) {
     response = failed(request, e);
   }
-  context_.metrics.answered(response.status);
+  if (!response.upgrade) context_.metrics.answered(response.status);  // what it becomes, the session decides
   co_return response;
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/clock.h"
 #include "server/api.h"
 #include "server/openapi.h"
 
@@ -45,10 +46,6 @@ Json slot_to_json(const SlotInfo& slot) {
 std::string cgroup_version(const std::vector<sandbox::Capability>& capabilities) {
   const auto found = std::ranges::find(capabilities, "cgroup.version", &sandbox::Capability::name);
   return found == capabilities.end() ? "unknown" : found->detail;
-}
-
-std::chrono::microseconds unix_now() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch());
 }
 
 Json host_to_json() {
@@ -122,7 +119,7 @@ Response Api::show_metrics() {
   Metrics::Now now;
   now.ready = context_.jobs.ready();
   now.depth = *depth;
-  if (*oldest) now.oldest_queued = std::max(unix_now() - std::chrono::microseconds(**oldest), std::chrono::microseconds(0));
+  if (*oldest) now.oldest_queued = core::age(**oldest);
   for (const auto& slot : context_.jobs.slots()) ++(!slot.alive ? now.slots_dead : slot.job_id.empty() ? now.slots_idle : now.slots_busy);
   Response response{200, "text/plain; version=0.0.4; charset=utf-8", {}, context_.metrics.text(now), std::nullopt};
   response.headers.emplace_back("Cache-Control", "no-store");

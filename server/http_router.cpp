@@ -12,8 +12,8 @@ void Router::add(Route route) {
     const auto slash = rest.find('/');
     const auto text = rest.substr(0, slash);
     const auto close = text.find('}');
-    const bool placeholder = text.starts_with('{');
-    segments.push_back({std::string(placeholder ? text.substr(close + 1) : text), placeholder});
+    const bool variable = text.starts_with('{');
+    segments.push_back({std::string(variable ? text.substr(close + 1) : text), variable});
     rest.remove_prefix(slash == std::string_view::npos ? rest.size() : slash + 1);
   }
   patterns_.push_back(std::move(segments));
@@ -27,7 +27,7 @@ Match Router::match(std::string_view method, const Target& target) const {
     const auto& pattern = patterns_[i];
     std::vector<std::string> values;
     const bool fits = std::ranges::equal(pattern, target.segments, [&](const Segment& part, const std::string& text) {
-      if (!part.placeholder) return part.fixed == text;
+      if (!part.variable) return part.fixed == text;
       if (!text.ends_with(part.fixed)) return false;
       values.push_back(text.substr(0, text.size() - part.fixed.size()));
       // A colon begins an action, so that "/jobs/{id}" does not also answer for "/jobs/x:unknown".

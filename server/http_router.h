@@ -11,7 +11,7 @@
 
 namespace bailiff::server {
 
-/// What a handler gets: the request, the values of the path's {placeholders} in order, the query, and the client that waits.
+/// What a handler gets: the request, the values of the path's {variables} in order, the query, and the client that waits.
 struct Call {
   const Request& request;
   std::vector<std::string> path_values;
@@ -23,7 +23,7 @@ using Handler = std::function<boost::asio::awaitable<Response>(Call call)>;
 
 struct Route {
   std::string method;   // GET, POST
-  std::string pattern;  // "/v1/jobs/{id}:cancel": a placeholder is one segment or its head before a fixed ":word"
+  std::string pattern;  // "/v1/jobs/{id}:cancel": a variable is one segment or its head before a fixed ":word"
   Handler handler;
   std::string media_type = "application/json";  // of a good answer, for Accept
   std::string other_media_type = {};            // which it has where Accept asks for it instead
@@ -46,8 +46,8 @@ class Router {
 
  private:
   struct Segment {
-    std::string fixed;  // the whole segment, or what follows the placeholder
-    bool placeholder = false;
+    std::string fixed;  // the whole segment, or what follows the variable
+    bool variable = false;
   };
   std::vector<Route> routes_;
   std::vector<std::vector<Segment>> patterns_;  // one of each route

@@ -6,6 +6,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 
+#include "core/clock.h"
 #include "core/id.h"
 #include "server/api_job.h"
 #include "server/api_request.h"
@@ -27,15 +28,6 @@ constexpr auto kWriteRetry = std::chrono::seconds(1);
 constexpr auto kNotReadyAfterFailure = std::chrono::seconds(5);
 constexpr auto kStopGrace = std::chrono::seconds(15);
 constexpr std::uint64_t kMaxLiveSliceBytes = 64 * core::kMiB;
-
-std::int64_t unix_us() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
-/// Never negative, though the clock may have been set back.
-std::chrono::microseconds age(std::int64_t created_us) {
-  return std::chrono::microseconds(std::max<std::int64_t>(unix_us() - created_us, 0));
-}
 
 core::JobResult ended_by_us(std::string message) {
   core::JobResult result;
@@ -83,7 +75,7 @@ asio::awaitable<void> JobQueue::work() {
     if (!lease || draining_) break;
     const auto seen = arrivals_;
     auto claimed = co_await from_callback<core::Result<std::optional<storage::ClaimedJob>>>(
-        [this](auto done) { store_.claim(unix_us(), std::move(done)); });
+        [this](auto done) { store_.claim(core::unix_us(), std::move(done)); });
     if (!claimed) {
       lease.reset();
       log_error("cannot claim a job", {{"why", claimed.error()}});
@@ -102,7 +94,7 @@ asio::awaitable<void> JobQueue::work() {
 }
 
 asio::awaitable<void> JobQueue::run_claimed(storage::ClaimedJob claimed, SlotLease lease) {
-  if (claimed.attempt == 1) metrics_.job_started(age(claimed.created_us));
+  if (claimed.attempt == 1) metrics_.job_started(core::age(claimed.created_us));
   const auto job = std::make_shared<ActiveJob>(claimed.id, claimed.attempt, io_.get_executor());
   active_[job->id] = job;
   job->interrupted = giving_up_;
@@ -153,7 +145,7 @@ asio::awaitable<void> JobQueue::commit_result(ActiveJob& job, core::JobResult re
   storage::Finish finish;
   finish.id = job.id;
   finish.attempt = job.attempt;
-  finish.finished_us = unix_us();
+  finish.finished_us = core::unix_us();
   const bool small = output_bytes(result) <= kSmallDocumentBytes;
   const auto put = [&]() {
     put_result(finish, std::move(result));
@@ -207,7 +199,7 @@ asio::awaitable<core::Result<storage::Submitted>> JobQueue::submit(storage::NewJ
   // One that was accepted before takes no room: who asks again, because the answer was lost, is told of it.
   if (queued() >= options_.max_queued && !is_known(job)) co_return core::error(ErrorKind::unavailable, "the queue is full");
   job.id = core::new_job_id();
-  job.created_us = unix_us();
+  job.created_us = core::unix_us();
   // Known before it is stored: a worker may claim it as soon as it is.
   const auto known = unfinished_.insert(job.id).first;
   const std::string id = *known;
@@ -237,7 +229,7 @@ asio::awaitable<core::Result<std::vector<storage::Submitted>>> JobQueue::submit_
   std::vector<std::string> ids;
   for (auto& job : jobs) {
     job.id = core::new_job_id();
-    job.created_us = unix_us();
+    job.created_us = core::unix_us();
     unfinished_.insert(job.id);  // as in submit()
     ids.push_back(job.id);
   }
@@ -289,7 +281,7 @@ asio::awaitable<bool> JobQueue::wait_finished(std::string id, std::chrono::milli
 
 asio::awaitable<core::Result<core::JobState>> JobQueue::cancel(std::string id) {
   const auto state =
-      co_await from_callback<core::Result<core::JobState>>([&](auto done) { store_.cancel(id, unix_us(), std::move(done)); });
+      co_await from_callback<core::Result<core::JobState>>([&](auto done) { store_.cancel(id, core::unix_us(), std::move(done)); });
   if (!state) co_return state;
   if (const auto found = active_.find(id); found != active_.end() && *state == core::JobState::running) {
     const auto job = found->second;

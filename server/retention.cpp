@@ -5,6 +5,7 @@
 #include <boost/asio/detached.hpp>
 #include <limits>
 
+#include "core/clock.h"
 #include "core/id.h"
 #include "server/async_result.h"
 #include "server/log.h"
@@ -12,7 +13,6 @@
 namespace bailiff::server {
 
 namespace asio = boost::asio;
-using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 void Retention::start() {
@@ -39,8 +39,7 @@ asio::awaitable<void> Retention::pause(steady_clock::duration time) {
 
 asio::awaitable<void> Retention::sweep() {
   if (options_.max_age.count() > 0) {
-    const auto now = std::chrono::system_clock::now().time_since_epoch();
-    const auto latest = std::chrono::duration_cast<std::chrono::microseconds>(now - options_.max_age).count();
+    const auto latest = core::unix_us() - std::chrono::microseconds(options_.max_age).count();
     if (latest > 0) co_await forget_before(core::first_job_id_of(static_cast<std::uint64_t>(latest) / 1000), latest);
   }
   if (options_.max_jobs > 0) {

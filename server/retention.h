@@ -1,6 +1,6 @@
 #pragma once
-// Deletes finished jobs that are too old or too many, as the operator set it: a few in one write, then it stands back for longer than
-// that write took, so that no job's own writes wait behind it. io thread only.
+// Deletes finished jobs that are too old or too many, as the operator set it: a few in one write, then it stands back for as long
+// as that write took, so that no job's own writes wait behind it. io thread only.
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>

@@ -8,6 +8,9 @@
 #include <SQLiteCpp/SQLiteCpp.h>
 #include <sqlite3.h>
 
+#include <cerrno>
+#include <cstdlib>
+
 #include "core/fd.h"
 #include "storage/connection.h"
 #include "storage/schema.h"

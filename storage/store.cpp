@@ -2,10 +2,10 @@
 
 #include <fcntl.h>
 
-#include <chrono>
 #include <mutex>
 #include <utility>
 
+#include "core/clock.h"
 #include "core/fd.h"
 #include "storage/connection.h"
 #include "storage/file_lock.h"
@@ -17,10 +17,6 @@
 
 namespace bailiff::storage {
 namespace {
-
-std::int64_t unix_now_us() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
 
 std::size_t bytes_of(const NewJob& job) { return sizeof job + job.request.size(); }
 
@@ -89,7 +85,7 @@ class SqliteStore final : public Store {
   void requeue(std::string id, int attempt, Callback<void> done) override {
     post<void>(
         Writer::Urgency::progress, 0,
-        [id = std::move(id), attempt](JobTables& tables) { return tables.requeue(id, attempt, unix_now_us()); }, std::move(done));
+        [id = std::move(id), attempt](JobTables& tables) { return tables.requeue(id, attempt, core::unix_us()); }, std::move(done));
   }
   void cancel(std::string id, std::int64_t now_us, Callback<core::JobState> done) override {
     post<core::JobState>(
@@ -186,7 +182,7 @@ core::Result<std::unique_ptr<Store>> Store::open(const Options& options) {
     if (auto ready = prepare_database(*connection, options.path); !ready) return std::unexpected(std::move(ready.error()));
     JobTables tables(*connection);
     connection->run("BEGIN IMMEDIATE");
-    tables.recover(unix_now_us());
+    tables.recover(core::unix_us());
     connection->run("COMMIT");
     const QueueDepth depth = tables.count_depth();
     return std::make_unique<SqliteStore>(options, std::move(lock), std::move(connection), depth);
