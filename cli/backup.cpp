@@ -19,7 +19,7 @@ std::unexpected<Failure> failure_of(const core::Error& error, const BackupOption
     case core::ErrorKind::invalid: return failure(kExitNoInput, error.what);
     case core::ErrorKind::conflict: return failure(kExitRefused, error.what, "name a file that is not there yet");
     case core::ErrorKind::unavailable:
-      return failure(kExitNoInput, error.what, "is there room on both disks? --data names the server's directory");
+      return failure(kExitNoInput, error.what, "is there room for the copy, and may you read the server's directory (--data)? Try sudo");
     default: break;
   }
   const bool denied = error.sys_errno == EACCES || error.sys_errno == EPERM;
