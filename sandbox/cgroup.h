@@ -23,6 +23,7 @@
 #include "core/result.h"
 #include "sandbox/cgroup_io.h"
 #include "sandbox/cgroup_net.h"
+#include "sandbox/starvation.h"
 
 namespace bailiff::sandbox {
 
@@ -45,6 +46,7 @@ struct CgroupUsage {
   std::uint64_t processes_peak = 0;  // 0: the kernel does not tell
   std::uint64_t oom_kills = 0, pids_max_hits = 0, throttled_ns = 0;
   std::uint64_t memory_anon_bytes = 0, memory_file_bytes = 0;  // at the time of the call
+  std::uint64_t memory_refaults = 0;  // pages of files that were taken away for want of memory and read again
   std::optional<IoBytes> io;  // nothing: not counted here
   std::optional<std::uint64_t> cpu_pressure_us;  // time that some thread of the group waited for a CPU; nothing: not counted here
 };
@@ -73,6 +75,8 @@ class Station {
   [[nodiscard]] virtual short oom_poll_events() const = 0;
   /// True when the OOM killer really killed since begin().
   virtual bool take_oom_event() = 0;
+  /// How full the group is now.
+  virtual core::Result<MemoryState> memory_state() = 0;
   /// Stops every process of the sandbox, until thaw() or release().
   virtual core::Status freeze() = 0;
   /// Harmless where nothing is frozen.

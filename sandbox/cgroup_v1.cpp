@@ -20,6 +20,7 @@ constexpr std::uint64_t kSocketBytes = 64 << 20;     // of network sockets; beyo
 constexpr std::uint64_t kKeepCacheBytes = 4 << 20;    // page cache of earlier steps that may stay charged
 constexpr std::uint64_t kMostBaselineBytes = 8 << 20;  // with that of a prepared sandbox
 constexpr std::chrono::seconds kSettleTime(5);
+constexpr const char* kRefaults = "workingset_refault_file";
 
 class StationV1 final : public Station {
  public:
@@ -79,6 +80,7 @@ class StationV1 final : public Station {
   core::Result<CgroupUsage> usage() override {
     auto now = read_counters();
     if (!now) return now;
+    now->memory_refaults -= base_.memory_refaults;
     now->cpu_ns -= base_.cpu_ns;
     now->user_ns -= base_.user_ns;
     now->system_ns -= base_.system_ns;
@@ -87,11 +89,8 @@ class StationV1 final : public Station {
     now->pids_max_hits -= base_.pids_max_hits;
     if (now->io) *now->io = {now->io->read - base_.io->read, now->io->written - base_.io->written};
     const auto peak = read_kernel_number(peak_fd_.get());
-    const auto stat = read_kernel_file(memory_stat_fd_.get());
-    if (!peak || !stat) return std::unexpected(peak ? stat.error() : peak.error());
+    if (!peak) return std::unexpected(peak.error());
     now->memory_peak_bytes = *peak > memory_base_ ? *peak - memory_base_ : 0;
-    now->memory_anon_bytes = keyed_number(*stat, "rss");
-    now->memory_file_bytes = keyed_number(*stat, "cache");
     if (pids_peak_fd_.valid()) {
       const auto processes = read_kernel_number(pids_peak_fd_.get());
       if (!processes) return std::unexpected(processes.error());
@@ -108,6 +107,14 @@ class StationV1 final : public Station {
     (void)!read(oom_fd_.get(), &count, sizeof count);
     const auto control = read_kernel_file(oom_control_fd_.get());
     return control && keyed_number(*control, "oom_kill") > base_.oom_kills;
+  }
+
+  core::Result<MemoryState> memory_state() override {
+    const auto stat = read_kernel_file(memory_stat_fd_.get());
+    const auto used = read_kernel_number(usage_fd_.get());
+    if (!stat || !used) return std::unexpected(stat ? used.error() : stat.error());
+    return MemoryState{set_memory_bytes_ - std::min(set_memory_bytes_, *used),
+                       keyed_number(*stat, "active_file") + keyed_number(*stat, "inactive_file"), keyed_number(*stat, kRefaults)};
   }
 
   core::Status freeze() override {
@@ -237,20 +244,23 @@ class StationV1 final : public Station {
     return {};
   }
 
-  /// Counters that only grow.
+  /// Counters that only grow, and what is in memory now.
   core::Result<CgroupUsage> read_counters() {
     CgroupUsage counters;
     const auto total = read_kernel_number(cpu_fd_.get()), user = read_kernel_number(user_fd_.get()),
                system = read_kernel_number(system_fd_.get());
     const auto control = read_kernel_file(oom_control_fd_.get()), cpu = read_kernel_file(cpu_stat_fd_.get()),
-               pids = read_kernel_file(pids_events_fd_.get());
+               pids = read_kernel_file(pids_events_fd_.get()), memory = read_kernel_file(memory_stat_fd_.get());
     if (!total || !user || !system) return core::error(core::ErrorKind::internal, "cpuacct could not be read");
-    if (!control || !cpu || !pids)
-      return core::error(core::ErrorKind::internal, "memory.oom_control, cpu.stat or pids.events could not be read");
+    if (!control || !cpu || !pids || !memory)
+      return core::error(core::ErrorKind::internal, "memory.oom_control, memory.stat, cpu.stat or pids.events could not be read");
     counters.cpu_ns = *total;
     counters.user_ns = *user;
     counters.system_ns = *system;
     counters.oom_kills = keyed_number(*control, "oom_kill");
+    counters.memory_anon_bytes = keyed_number(*memory, "rss");
+    counters.memory_file_bytes = keyed_number(*memory, "cache");
+    counters.memory_refaults = keyed_number(*memory, kRefaults);
     counters.throttled_ns = keyed_number(*cpu, "throttled_time");
     counters.pids_max_hits = keyed_number(*pids, "max");
     if (io_.counts()) {

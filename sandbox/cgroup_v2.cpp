@@ -13,6 +13,7 @@ namespace bailiff::sandbox {
 namespace {
 
 constexpr std::uint64_t kMinQuotaUs = 1'000;
+constexpr const char* kRefaults = "workingset_refault_file";
 
 class StationV2 final : public Station {
  public:
@@ -69,7 +70,8 @@ class StationV2 final : public Station {
     if (!used) return std::unexpected(used.error());
     memory_base_ = 0;
     for (const char* part : {"anon", "file", "kernel", "sock"}) memory_base_ += keyed_number(*used, part);
-    if (auto set = write_kernel_file(group_ + "/memory.max", std::to_string(memory_base_ + limits.memory_bytes)); !set) return set;
+    memory_max_ = memory_base_ + limits.memory_bytes;
+    if (auto set = write_kernel_file(group_ + "/memory.max", std::to_string(memory_max_)); !set) return set;
     auto now = read_counters();
     if (!now) return std::unexpected(now.error());
     base_usage_ = *now;
@@ -101,6 +103,7 @@ class StationV2 final : public Station {
     now->memory_peak_bytes = peak_bytes > memory_base_ ? peak_bytes - memory_base_ : 0;
     now->memory_anon_bytes = keyed_number(*stat, "anon");
     now->memory_file_bytes = keyed_number(*stat, "file");
+    now->memory_refaults = keyed_number(*stat, kRefaults);  // of a new group: since begin() but for what our set-up did
     if (auto events = read_kernel_file(group_ + "/pids.events")) now->pids_max_hits = keyed_number(*events, "max");
     if (auto processes = read_kernel_file(group_ + "/pids.peak")) {  // since Linux 6.6
       const std::uint64_t all = std::stoull(*processes);
@@ -115,6 +118,14 @@ class StationV2 final : public Station {
     // Reading rearms the notification.
     const auto events = read_kernel_file(events_fd_.get());
     return events && keyed_number(*events, "oom_kill") > 0;
+  }
+
+  core::Result<MemoryState> memory_state() override {
+    const auto stat = read_kernel_file(group_ + "/memory.stat"), used = read_kernel_file(group_ + "/memory.current");
+    if (!stat || !used) return std::unexpected(stat ? used.error() : stat.error());
+    const std::uint64_t charged = std::stoull(*used);
+    return MemoryState{memory_max_ - std::min(memory_max_, charged),
+                       keyed_number(*stat, "active_file") + keyed_number(*stat, "inactive_file"), keyed_number(*stat, kRefaults)};
   }
 
   core::Status freeze() override {
@@ -183,7 +194,7 @@ class StationV2 final : public Station {
   ImageDisks disks_;
   IoControl io_;
   CgroupUsage base_usage_;
-  std::uint64_t memory_base_ = 0, number_ = 0;
+  std::uint64_t memory_base_ = 0, memory_max_ = 0, number_ = 0;
   bool frozen_ = false;
 };
 

@@ -89,6 +89,7 @@ class Supervision {
     if (sandbox_.clock_offsets.valid() && write(sandbox_.clock_offsets.get(), offsets.data(), offsets.size()) < 0)
       return core::errno_error("write timens_offsets");
     go_at_ = executing_at_ = Clock::now();
+    memory_look_at_ = go_at_ + Starvation::kLook;
     arm();
     return send_message(sandbox_.program.get(), go, passed);
   }
@@ -102,7 +103,7 @@ class Supervision {
                                       {sandbox_.timer.get(), POLLIN, 0},
                                       {station_.oom_fd(), station_.oom_poll_events(), 0},
                                       {caller_, POLLIN, 0}}};
-    if (poll(entries.data(), entries.size(), until_host_is_looked_at()) < 0 && errno != EINTR) return core::errno_error("poll");
+    if (poll(entries.data(), entries.size(), until_next_look()) < 0 && errno != EINTR) return core::errno_error("poll");
     if (entries[5].revents != 0) on_oom_event(kOomLooks);
     if (entries[6].revents != 0) on_caller();
     if (entries[2].revents != 0) drain(captures_[0]);
@@ -114,13 +115,28 @@ class Supervision {
     return {};
   }
 
-  /// Milliseconds until the host's counters are to be read for the first time; -1: they have been. A shorter step does without.
-  int until_host_is_looked_at() {
-    if (host_before_) return -1;
-    const auto age = Clock::now() - go_at_;
-    if (age < kHostLook) return static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(kHostLook - age).count());
-    host_before_ = stall_.host().look();
-    return -1;
+  /// Milliseconds until the host's counters are to be read (once), then the memory's (again and again). A shorter step does without.
+  int until_next_look() {
+    const auto now = Clock::now();
+    if (!host_before_ && now - go_at_ >= kHostLook) host_before_ = stall_.host().look();
+    if (now >= memory_look_at_) {
+      look_at_memory(now);
+      if (starvation_.lasts() && !paused_) end(oom_);
+      memory_look_at_ = now + Starvation::kLook;
+    }
+    const auto next = host_before_ ? memory_look_at_ : go_at_ + kHostLook;
+    return killed_ ? 0 : static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(next - now).count());
+  }
+
+  /// What cannot be read tells nothing; that is a fault where the usage is read.
+  void look_at_memory(Clock::time_point now) {
+    if (const auto state = station_.memory_state()) starvation_.look(*state, now);
+  }
+
+  /// A time that is over while the program had no memory left to run in is a matter of the memory.
+  void end_of_time(bool& why) {
+    look_at_memory(Clock::now());
+    end(starvation_.starved() ? oom_ : why);
   }
 
   /// The first limit ends everything; several flags may be set by then and the verdict's order decides.
@@ -273,11 +289,11 @@ class Supervision {
     if (paused_) return {};
     if (!executing_) take_program_reports();
     if (executing_) {
-      if (Clock::now() - executing_at_ >= std::chrono::microseconds(request_.limits.wall_time_us)) end(wall_over_);
+      if (Clock::now() - executing_at_ >= std::chrono::microseconds(request_.limits.wall_time_us)) end_of_time(wall_over_);
       auto cpu = station_.cpu_ns();
       if (!cpu) return std::unexpected(cpu.error());
       cpu_seen_ns_ = *cpu - std::min(*cpu, setup_cpu_ns_);
-      if (cpu_seen_ns_ > request_.limits.cpu_time_us * 1000) end(cpu_over_);
+      if (cpu_seen_ns_ > request_.limits.cpu_time_us * 1000) end_of_time(cpu_over_);
     } else if (Clock::now() - go_at_ >= kSetUpTime) {
       fail("the program's start takes too long");
     } else {
@@ -338,6 +354,7 @@ class Supervision {
                     {"throttled_ms", static_cast<std::int64_t>(used_.throttled_ns / 1'000'000)},
                     {"memory_anon_bytes", static_cast<std::int64_t>(used_.memory_anon_bytes)},
                     {"memory_file_bytes", static_cast<std::int64_t>(used_.memory_file_bytes)},
+                    {"memory_refaults", static_cast<std::int64_t>(used_.memory_refaults)},
                     {"paused_ms", std::chrono::duration_cast<std::chrono::milliseconds>(paused_time_).count()},
                     {"setup_cpu_us", static_cast<std::int64_t>(setup_cpu_ns_ / 1000)}};
     if (used_.io) {
@@ -404,7 +421,8 @@ class Supervision {
   Beside beside_;
   std::array<Capture, 2> captures_;
   Clock::time_point go_at_, executing_at_;  // executing_at_: not before this, until it is known
-  Clock::time_point paused_at_;
+  Clock::time_point paused_at_, memory_look_at_;
+  Starvation starvation_;
   nanoseconds wall_{0}, paused_time_{0};
   CgroupUsage used_;
   std::optional<HostCounts> host_before_;

@@ -62,8 +62,10 @@ class ImageTest : public SandboxTest {
     config.uid_base = 0x40000000;
     return Launcher::start(config);
   }
-  static Ran run_in(Slot& slot, const std::string& image, std::vector<std::string> words) {
+  static Ran run_in(Slot& slot, const std::string& image, std::vector<std::string> words,
+                    const core::Limits& limits = victim({}).limits) {
     StepRequest request = victim(std::move(words));
+    request.limits = limits;
     request.argv.front() = "/link/victim";
     request.trees.clear();
     request.image = image;
@@ -110,6 +112,39 @@ TEST_F(ImageTest, AStepSeesTheImageAddedWhileItsSlotRuns) {
   EXPECT_EQ(late.report.error().kind, ErrorKind::invalid);
   ASSERT_TRUE(launcher->add_image(name_));
   EXPECT_EQ(run_in(*slot, name_, {"exit", "0"}).verdict(), Verdict::ok);
+}
+
+// The kernel kills nobody there: it takes the file's pages away and reads them again for as long as the program lives.
+TEST_F(ImageTest, WhoHasNoMemoryLeftForFilesHasMetTheMemoryLimit) {
+  const std::string name = "sha256-" + std::string(64, 'f');
+  std::ofstream(directory_ / "root/home/app/data") << std::string(8 << 20, 'x');
+  make_image(name);
+  auto launcher = launch();
+  ASSERT_TRUE(launcher) << launcher.error().what;
+  ASSERT_TRUE(launcher->add_image(name));
+  auto slot = launcher->next_slot();
+  ASSERT_TRUE(slot);
+  struct Row {
+    std::string kib;
+    std::uint64_t cpu_s;
+    Verdict verdict;
+  };
+  for (const Row& row : {Row{"64000", 60, Verdict::memory_limit_exceeded}, Row{"64000", 1, Verdict::memory_limit_exceeded},
+                         Row{"16000", 1, Verdict::time_limit_exceeded}}) {
+    core::Limits limits = victim({}).limits;
+    limits.cpu_time_us = row.cpu_s * 1'000'000;
+    limits.wall_time_us = 2 * limits.cpu_time_us;
+    const auto ran = run_in(*slot, name, {"thrash", row.kib, "/home/app/data"}, limits);
+    ASSERT_TRUE(ran.report) << ran.report.error().what;
+    EXPECT_EQ(ran.verdict(), row.verdict) << row.kib << " " << row.cpu_s << " " << describe(ran);
+    EXPECT_EQ(ran.evidence("oom_kill"), 0);
+    if (row.verdict == Verdict::memory_limit_exceeded) {
+      EXPECT_GT(ran.evidence("memory_refaults"), 1000);
+    }
+    if (row.cpu_s == 60) {
+      EXPECT_LT(ran.outcome().usage.cpu_us, limits.cpu_time_us / 2);
+    }
+  }
 }
 
 /// Device numbers of EROFS mounts, in the words of /proc/PID/mountinfo.

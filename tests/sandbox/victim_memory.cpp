@@ -40,6 +40,18 @@ int map_shared(const Arguments& arguments) {
   return 0;
 }
 
+/// Has KIB of its own and goes round in a file for ever: "thrash KIB FILE".
+int thrash(const Arguments& arguments) {
+  const std::size_t bytes = number(arguments) << 10;
+  touch(std::malloc(bytes), bytes);
+  const int file = open(arguments.at(1).c_str(), O_RDONLY);
+  struct stat status {};
+  if (file < 0 || fstat(file, &status) != 0) return 1;
+  const auto size = static_cast<std::size_t>(status.st_size);
+  const auto* pages = static_cast<volatile char*>(mmap(nullptr, size, PROT_READ, MAP_SHARED, file, 0));
+  for (std::size_t at = 0;; at = (at + 4096) % size) (void)pages[at];
+}
+
 /// Uses as much of its stack as it is told, a page a call.
 int use_stack(std::size_t bytes) {
   volatile char frame[4096];
@@ -295,6 +307,7 @@ const Victims& memory_victims() {
        [](const Arguments& a) { return fill_in_children(number(a) * kMiB, [](int* e) { return connected_pair(SOCK_DGRAM, e); }); }},
       {"send_files_away", send_files_away},
       {"read_image", [](const Arguments& a) { return read_files_below("/usr", number(a) * kMiB) >= number(a) * kMiB ? 0 : 1; }},
+      {"thrash", thrash},
       {"greedy_child", greedy_child},
       {"many_small", many_small},
       {"huge_pages", huge_pages},
