@@ -62,8 +62,7 @@ class ImageTest : public SandboxTest {
     config.uid_base = 0x40000000;
     return Launcher::start(config);
   }
-  static Ran run_in(Slot& slot, const std::string& image, std::vector<std::string> words,
-                    const core::Limits& limits = victim({}).limits) {
+  static Ran run_in(Slot& slot, const std::string& image, std::vector<std::string> words, const core::Limits& limits = victim({}).limits) {
     StepRequest request = victim(std::move(words));
     request.limits = limits;
     request.argv.front() = "/link/victim";

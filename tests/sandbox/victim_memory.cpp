@@ -45,7 +45,7 @@ int thrash(const Arguments& arguments) {
   const std::size_t bytes = number(arguments) << 10;
   touch(std::malloc(bytes), bytes);
   const int file = open(arguments.at(1).c_str(), O_RDONLY);
-  struct stat status {};
+  struct stat status{};
   if (file < 0 || fstat(file, &status) != 0) return 1;
   const auto size = static_cast<std::size_t>(status.st_size);
   const auto* pages = static_cast<volatile char*>(mmap(nullptr, size, PROT_READ, MAP_SHARED, file, 0));
