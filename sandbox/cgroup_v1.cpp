@@ -20,7 +20,6 @@ constexpr std::uint64_t kSocketBytes = 64 << 20;     // of network sockets; beyo
 constexpr std::uint64_t kKeepCacheBytes = 4 << 20;    // page cache of earlier steps that may stay charged
 constexpr std::uint64_t kMostBaselineBytes = 8 << 20;  // with that of a prepared sandbox
 constexpr std::chrono::seconds kSettleTime(5);
-constexpr const char* kRefaults = "workingset_refault_file";
 
 class StationV1 final : public Station {
  public:
@@ -60,7 +59,7 @@ class StationV1 final : public Station {
     auto used = settled_memory();
     if (!used) return std::unexpected(used.error());
     memory_base_ = *used;  // exactly, so that the peak is never told too low and the limit is the program's own
-    if (auto set = set_memory(memory_base_ + limits.memory_bytes); !set) return set;
+    if (auto set = set_memory(memory_base_.bytes + limits.memory_bytes); !set) return set;
     if (auto reset = write_kernel_file(peak_fd_.get(), "0"); !reset) return reset;
     auto now = read_counters();
     if (!now) return std::unexpected(now.error());
@@ -80,7 +79,6 @@ class StationV1 final : public Station {
   core::Result<CgroupUsage> usage() override {
     auto now = read_counters();
     if (!now) return now;
-    now->memory_refaults -= base_.memory_refaults;
     now->cpu_ns -= base_.cpu_ns;
     now->user_ns -= base_.user_ns;
     now->system_ns -= base_.system_ns;
@@ -89,8 +87,12 @@ class StationV1 final : public Station {
     now->pids_max_hits -= base_.pids_max_hits;
     if (now->io) *now->io = {now->io->read - base_.io->read, now->io->written - base_.io->written};
     const auto peak = read_kernel_number(peak_fd_.get());
-    if (!peak) return std::unexpected(peak.error());
-    now->memory_peak_bytes = *peak > memory_base_ ? *peak - memory_base_ : 0;
+    const auto stat = read_kernel_file(memory_stat_fd_.get());
+    if (!peak || !stat) return std::unexpected(peak ? stat.error() : peak.error());
+    now->memory_peak_bytes = *peak > memory_base_.bytes ? *peak - memory_base_.bytes : 0;
+    now->memory_anon_bytes = keyed_number(*stat, "rss");
+    now->memory_file_bytes = keyed_number(*stat, "cache");
+    now->memory_refaults = refaults_of(*stat) - memory_base_.refaults;
     if (pids_peak_fd_.valid()) {
       const auto processes = read_kernel_number(pids_peak_fd_.get());
       if (!processes) return std::unexpected(processes.error());
@@ -113,8 +115,7 @@ class StationV1 final : public Station {
     const auto stat = read_kernel_file(memory_stat_fd_.get());
     const auto used = read_kernel_number(usage_fd_.get());
     if (!stat || !used) return std::unexpected(stat ? used.error() : stat.error());
-    return MemoryState{set_memory_bytes_ - std::min(set_memory_bytes_, *used),
-                       keyed_number(*stat, "active_file") + keyed_number(*stat, "inactive_file"), keyed_number(*stat, kRefaults)};
+    return memory_state_of(*stat, *used, set_memory_bytes_);
   }
 
   core::Status freeze() override {
@@ -140,6 +141,10 @@ class StationV1 final : public Station {
   }
 
  private:
+  struct Charged {
+    std::uint64_t bytes = 0, refaults = 0;
+  };
+
   static core::Status open_into(core::Fd& into, const std::string& path, int flags) {
     auto fd = open_kernel_file(path, flags);
     if (!fd) return std::unexpected(fd.error());
@@ -177,25 +182,25 @@ class StationV1 final : public Station {
   /// What is charged when nothing of an earlier step is left. The kernel frees some of it (System V objects, sockets) after the last
   /// process is gone, and sends no event for it; a baseline with that in it would be memory that the next program may use beyond its
   /// limit.
-  core::Result<std::uint64_t> settled_memory() {
+  core::Result<Charged> settled_memory() {
     const auto deadline = std::chrono::steady_clock::now() + kSettleTime;
     while (true) {
       auto used = charged_memory();
-      if (!used || *used <= kMostBaselineBytes) return used;
+      if (!used || used->bytes <= kMostBaselineBytes) return used;
       if (std::chrono::steady_clock::now() > deadline)
-        return core::error(core::ErrorKind::internal, std::to_string(*used) + " bytes of an earlier step are not freed");
+        return core::error(core::ErrorKind::internal, std::to_string(used->bytes) + " bytes of an earlier step are not freed");
       (void)write_kernel_file(memory_ + "/memory.force_empty", "0");
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
   }
 
   /// What is really in use. The usage counter has on top what each CPU has charged ahead for later pages, up to 256 KiB.
-  core::Result<std::uint64_t> charged_memory() {
+  core::Result<Charged> charged_memory() {
     const auto stat = read_kernel_file(memory_stat_fd_.get());
     if (!stat) return std::unexpected(stat.error());
     const auto kernel = read_kernel_number(kernel_memory_fd_.get());
-    if (!kernel) return kernel;
-    return keyed_number(*stat, "rss") + keyed_number(*stat, "cache") + *kernel;
+    if (!kernel) return std::unexpected(kernel.error());
+    return Charged{keyed_number(*stat, "rss") + keyed_number(*stat, "cache") + *kernel, refaults_of(*stat)};
   }
 
   /// A new pids group with nobody but the spawner in it. What it clones is born there.
@@ -244,23 +249,20 @@ class StationV1 final : public Station {
     return {};
   }
 
-  /// Counters that only grow, and what is in memory now.
+  /// Counters that only grow.
   core::Result<CgroupUsage> read_counters() {
     CgroupUsage counters;
     const auto total = read_kernel_number(cpu_fd_.get()), user = read_kernel_number(user_fd_.get()),
                system = read_kernel_number(system_fd_.get());
     const auto control = read_kernel_file(oom_control_fd_.get()), cpu = read_kernel_file(cpu_stat_fd_.get()),
-               pids = read_kernel_file(pids_events_fd_.get()), memory = read_kernel_file(memory_stat_fd_.get());
+               pids = read_kernel_file(pids_events_fd_.get());
     if (!total || !user || !system) return core::error(core::ErrorKind::internal, "cpuacct could not be read");
-    if (!control || !cpu || !pids || !memory)
-      return core::error(core::ErrorKind::internal, "memory.oom_control, memory.stat, cpu.stat or pids.events could not be read");
+    if (!control || !cpu || !pids)
+      return core::error(core::ErrorKind::internal, "memory.oom_control, cpu.stat or pids.events could not be read");
     counters.cpu_ns = *total;
     counters.user_ns = *user;
     counters.system_ns = *system;
     counters.oom_kills = keyed_number(*control, "oom_kill");
-    counters.memory_anon_bytes = keyed_number(*memory, "rss");
-    counters.memory_file_bytes = keyed_number(*memory, "cache");
-    counters.memory_refaults = keyed_number(*memory, kRefaults);
     counters.throttled_ns = keyed_number(*cpu, "throttled_time");
     counters.pids_max_hits = keyed_number(*pids, "max");
     if (io_.counts()) {
@@ -282,7 +284,8 @@ class StationV1 final : public Station {
   IoControl io_;
   CgroupUsage base_;
   pid_t spawner_ = -1;
-  std::uint64_t memory_base_ = 0, set_cpus_milli_ = 0, set_memory_bytes_ = UINT64_MAX, set_processes_ = 0, pids_groups_ = 0;
+  Charged memory_base_;
+  std::uint64_t set_cpus_milli_ = 0, set_memory_bytes_ = UINT64_MAX, set_processes_ = 0, pids_groups_ = 0;
   bool pids_group_used_ = false;
 };
 

@@ -13,7 +13,6 @@ namespace bailiff::sandbox {
 namespace {
 
 constexpr std::uint64_t kMinQuotaUs = 1'000;
-constexpr const char* kRefaults = "workingset_refault_file";
 
 class StationV2 final : public Station {
  public:
@@ -103,7 +102,7 @@ class StationV2 final : public Station {
     now->memory_peak_bytes = peak_bytes > memory_base_ ? peak_bytes - memory_base_ : 0;
     now->memory_anon_bytes = keyed_number(*stat, "anon");
     now->memory_file_bytes = keyed_number(*stat, "file");
-    now->memory_refaults = keyed_number(*stat, kRefaults);  // of a new group: since begin() but for what our set-up did
+    now->memory_refaults = refaults_of(*stat);  // the group is new, and our set-up far below its limit
     if (auto events = read_kernel_file(group_ + "/pids.events")) now->pids_max_hits = keyed_number(*events, "max");
     if (auto processes = read_kernel_file(group_ + "/pids.peak")) {  // since Linux 6.6
       const std::uint64_t all = std::stoull(*processes);
@@ -121,11 +120,10 @@ class StationV2 final : public Station {
   }
 
   core::Result<MemoryState> memory_state() override {
-    const auto stat = read_kernel_file(group_ + "/memory.stat"), used = read_kernel_file(group_ + "/memory.current");
+    const auto stat = read_kernel_file(group_ + "/memory.stat");
+    const auto used = read_kernel_file(group_ + "/memory.current");
     if (!stat || !used) return std::unexpected(stat ? used.error() : stat.error());
-    const std::uint64_t charged = std::stoull(*used);
-    return MemoryState{memory_max_ - std::min(memory_max_, charged),
-                       keyed_number(*stat, "active_file") + keyed_number(*stat, "inactive_file"), keyed_number(*stat, kRefaults)};
+    return memory_state_of(*stat, std::stoull(*used), memory_max_);
   }
 
   core::Status freeze() override {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "sandbox/kernel_file.h"
+
 namespace bailiff::sandbox {
 namespace {
 
@@ -15,6 +17,13 @@ constexpr double kTurnsPerSecond = 64;
 constexpr double kRefaultsPerSecond = 1024;
 
 }  // namespace
+
+std::uint64_t refaults_of(std::string_view stat) { return keyed_number(stat, "workingset_refault_file"); }
+
+MemoryState memory_state_of(std::string_view stat, std::uint64_t charged_bytes, std::uint64_t limit_bytes) {
+  return {limit_bytes - std::min(limit_bytes, charged_bytes), keyed_number(stat, "active_file") + keyed_number(stat, "inactive_file"),
+          refaults_of(stat)};
+}
 
 void Starvation::look(const MemoryState& state, Time now) {
   if (last_ && now - last_->at < kShortest) return;

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 namespace bailiff::sandbox {
 
@@ -18,6 +19,10 @@ struct MemoryState {
   std::uint64_t file_bytes = 0;  // pages of files that can be taken away and read again
   std::uint64_t refaults = 0;    // pages that were taken away and read again, ever
 };
+
+/// Of the texts of memory.stat, whose names are the same on v1 and v2.
+std::uint64_t refaults_of(std::string_view stat);
+MemoryState memory_state_of(std::string_view stat, std::uint64_t charged_bytes, std::uint64_t limit_bytes);
 
 class Starvation {
  public:

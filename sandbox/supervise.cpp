@@ -120,17 +120,18 @@ class Supervision {
     const auto now = Clock::now();
     if (!host_before_ && now - go_at_ >= kHostLook) host_before_ = stall_.host().look();
     if (now >= memory_look_at_) {
-      look_at_memory(now);
-      if (starvation_.lasts() && !paused_) end(oom_);
+      if (!paused_) look_at_memory(now);
+      if (starvation_.lasts()) end(oom_);
       memory_look_at_ = now + Starvation::kLook;
     }
     const auto next = host_before_ ? memory_look_at_ : go_at_ + kHostLook;
     return killed_ ? 0 : static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(next - now).count());
   }
 
-  /// What cannot be read tells nothing; that is a fault where the usage is read.
   void look_at_memory(Clock::time_point now) {
-    if (const auto state = station_.memory_state()) starvation_.look(*state, now);
+    const auto state = station_.memory_state();
+    if (!state) return fail("the memory cannot be looked at: " + state.error().what, state.error().sys_errno);
+    starvation_.look(*state, now);
   }
 
   /// A time that is over while the program had no memory left to run in is a matter of the memory.
