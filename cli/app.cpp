@@ -14,10 +14,12 @@
 #include "cli/exit_code.h"
 #include "cli/image.h"
 #include "cli/input.h"
+#include "cli/key.h"
 #include "cli/language.h"
 #include "cli/remote.h"
 #include "cli/render.h"
 #include "cli/run.h"
+#include "cli/top.h"
 #include "sandbox/cgroup_driver.h"
 
 namespace bailiff::cli {
@@ -36,6 +38,8 @@ struct Parsed {
   ExecOptions exec;
   ImageOptions image;
   BackupOptions backup;
+  KeyOptions key;
+  TopOptions top;
   LanguageTestOptions language;
   ServerOptions job, action, languages, inspect;
   std::string job_id, action_id, inspect_id;
@@ -309,6 +313,46 @@ void add_backup(CLI::App& app, Parsed& parsed, const Console& console) {
   });
 }
 
+void add_key(CLI::App& app, Parsed& parsed, const Console& console) {
+  CLI::App* key = app.add_subcommand("key", "API keys of a server: make, list, revoke (needs one with the scope admin, once there is any)");
+  key->require_subcommand(1);
+  KeyOptions& options = parsed.key;
+  const auto add = [&](const char* name, const char* help, auto function) {
+    CLI::App* command = key->add_subcommand(name, help);
+    add_server(*command, options.server);
+    add_json(*command, parsed);
+    command->callback([&parsed, &console, function] {
+      parsed.key.server.json = parsed.json;
+      parsed.command = [&parsed, &console, function] { return function(parsed.key, console); };
+    });
+    return command;
+  };
+  CLI::App* create = add("create", "Make a key; it is printed this once", create_key);
+  create->add_option("NAME", options.name, "what to call it, for people")->required();
+  create->add_option("--scope", options.scopes, "what it may do: submit, read, admin; may be repeated (else submit and read)")
+      ->check(CLI::IsMember({"submit", "read", "admin"}));
+  create->add_option("--weight", options.weight, "its share of the slots against other keys")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  create->add_option("--max-queued", options.max_queued, "most jobs of it that are queued")->check(CLI::PositiveNumber);
+  create->add_option("--max-running", options.max_running, "most jobs of it that run at once")->check(CLI::PositiveNumber);
+  create->add_option("--data", options.data, "write it into this directory of a server that does not run, instead of asking one")
+      ->type_name("DIR")
+      ->excludes("--server");
+  add("list", "List the keys", list_keys);
+  add("revoke", "Take a key back, for good", revoke_key)->add_option("ID", options.id, "of `bailiff key list`")->required();
+}
+
+void add_top(CLI::App& app, Parsed& parsed, const Console& console) {
+  CLI::App* top_app = app.add_subcommand("top", "Watch a server: slots, queue, verdicts a second, the newest jobs; q ends it");
+  add_server(*top_app, parsed.top.server);
+  top_app->add_option("-i,--interval", parsed.top.interval_s, "seconds between two looks")
+      ->capture_default_str()
+      ->check(CLI::Range(0.1, 3600.0));
+  top_app->add_option("-n,--rounds", parsed.top.rounds, "end after so many looks (else when told to; in a pipe, after one)");
+  top_app->callback([&] { parsed.command = [&] { return top(parsed.top, console); }; });
+}
+
 int print_failure(const Failure& failure, bool json, const Console& console) {
   (void)console.err.write(render_failure(failure, console.err.paint()));
   if (json) {
@@ -347,6 +391,8 @@ int run_app(std::vector<std::string> arguments, const Console& console) {
   add_image(app, parsed, console);
   add_language(app, parsed, console);
   add_backup(app, parsed, console);
+  add_key(app, parsed, console);
+  add_top(app, parsed, console);
   try {
     arguments = join_wait(std::move(arguments));
     if (const auto dashes = std::ranges::find(arguments, "--"); dashes != arguments.end()) {

@@ -20,11 +20,6 @@ using std::chrono::seconds;
 constexpr seconds kWaitSlice{20}, kSlack{30};
 constexpr std::size_t kPageSize = 100;
 
-Expected<HttpClient> connect(const ServerOptions& options) {
-  const char* key = std::getenv("BAILIFF_API_KEY");
-  return HttpClient::make(options.url, key == nullptr ? "" : key);
-}
-
 bool is_finished(const Json& job) { return job.is_object() && job.value("state", "") == "finished"; }
 
 std::string id_of(const Json& job) {
@@ -92,6 +87,11 @@ Expected<ExitCode> print_finished(const Json& job, const Console& console) {
 
 }  // namespace
 
+Expected<HttpClient> client_of(const ServerOptions& options) {
+  const char* key = std::getenv("BAILIFF_API_KEY");
+  return HttpClient::make(options.url, key == nullptr ? "" : key);
+}
+
 Expected<Json> job_request(const SubmitOptions& options) {
   auto source = read_input(options.file);
   if (!source) return std::unexpected(std::move(source.error()));
@@ -128,7 +128,7 @@ Expected<Json> job_request(const SubmitOptions& options) {
 Expected<ExitCode> submit(const SubmitOptions& options, const Console& console) {
   auto request = job_request(options);
   if (!request) return std::unexpected(std::move(request.error()));
-  auto client = connect(options.server);
+  auto client = client_of(options.server);
   if (!client) return std::unexpected(std::move(client.error()));
 
   const auto deadline = Clock::now() + options.server.wait.value_or(seconds{0});
@@ -152,7 +152,7 @@ Expected<ExitCode> submit(const SubmitOptions& options, const Console& console) 
 }
 
 Expected<ExitCode> show_job(const ServerOptions& options, const std::string& id, const Console& console) {
-  auto client = connect(options);
+  auto client = client_of(options);
   if (!client) return std::unexpected(std::move(client.error()));
   const auto deadline = Clock::now() + options.wait.value_or(seconds{0});
   HttpRequest request{.path = "/v1/jobs/" + percent_encode(id)};
@@ -164,7 +164,7 @@ Expected<ExitCode> show_job(const ServerOptions& options, const std::string& id,
 }
 
 Expected<ExitCode> list_jobs(const JobsOptions& options, const Console& console) {
-  auto client = connect(options.server);
+  auto client = client_of(options.server);
   if (!client) return std::unexpected(std::move(client.error()));
   std::string filter;
   if (!options.state.empty()) filter += "&state=" + percent_encode(options.state);
@@ -190,7 +190,7 @@ Expected<ExitCode> list_jobs(const JobsOptions& options, const Console& console)
 }
 
 Expected<ExitCode> act_on_job(const ServerOptions& options, const std::string& action, const std::string& id, const Console& console) {
-  auto client = connect(options);
+  auto client = client_of(options);
   if (!client) return std::unexpected(std::move(client.error()));
   auto job = client->json({.method = "POST", .path = fmt::format("/v1/jobs/{}:{}", percent_encode(id), action)});
   if (job && options.wait) job = wait_for(*client, Json{{"id", id}}, Clock::now() + *options.wait);
@@ -200,7 +200,7 @@ Expected<ExitCode> act_on_job(const ServerOptions& options, const std::string& a
 }
 
 Expected<ExitCode> inspect_job(const ServerOptions& options, const std::string& id, const Console& console) {
-  auto client = connect(options);
+  auto client = client_of(options);
   if (!client) return std::unexpected(std::move(client.error()));
   auto sandbox = client->json({.path = fmt::format("/v1/jobs/{}/namespaces", percent_encode(id))});
   if (!sandbox) return std::unexpected(std::move(sandbox.error()));
@@ -208,7 +208,7 @@ Expected<ExitCode> inspect_job(const ServerOptions& options, const std::string& 
 }
 
 Expected<ExitCode> list_languages(const ServerOptions& options, const Console& console) {
-  auto client = connect(options);
+  auto client = client_of(options);
   if (!client) return std::unexpected(std::move(client.error()));
   auto page = client->json({.path = "/v1/languages"});
   if (!page) return std::unexpected(std::move(page.error()));

@@ -12,6 +12,10 @@
 
 namespace bailiff::cli {
 
+struct ServerOptions;
+/// The server that the options name, with the key of BAILIFF_API_KEY.
+[[nodiscard]] Expected<HttpClient> client_of(const ServerOptions& options);
+
 /// Longest that --wait without a number waits.
 inline constexpr std::chrono::seconds kDefaultWait{3600};
 

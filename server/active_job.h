@@ -15,12 +15,12 @@
 namespace bailiff::server {
 
 struct ActiveJob {
-  ActiveJob(std::string job_id, int job_attempt, const boost::asio::any_io_executor& executor)
-      : id(std::move(job_id)), attempt(job_attempt), resumed(executor), pause_end(executor) {}
+  ActiveJob(std::string job_id, std::string job_owner, int job_attempt, const boost::asio::any_io_executor& executor)
+      : id(std::move(job_id)), owner(std::move(job_owner)), attempt(job_attempt), resumed(executor), pause_end(executor) {}
   ActiveJob(const ActiveJob&) = delete;
   ActiveJob& operator=(const ActiveJob&) = delete;
 
-  std::string id;
+  std::string id, owner;
   int attempt;
   const std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   bool cancelled = false;    // the client asked for its end

@@ -78,25 +78,34 @@ Api::Api(ApiContext context, const HttpBounds& bounds) : context_(std::move(cont
   add_stored_request_routes();
   add_batch_routes();
   add_event_routes();
+  add_key_routes();
   if (context_.pages != nullptr) add_page_routes(router_, *context_.pages);
 }
 
-std::optional<Response> Api::answer_head(const Request& request) const {
+std::expected<Api::Admitted, Response> Api::admit(const Request& request) const {
+  const auto refuse = [](Response response) { return std::unexpected(std::move(response)); };
   if (request.method == "OPTIONS" && request.target == "*")
-    return Response{204, {}, {{"Allow", "GET, HEAD, POST, DELETE, OPTIONS"}}, {}, std::nullopt};
-  const auto target = parse_target(request.target);
-  if (!target) return problem_response(400, "the request target is malformed");
-  const auto match = router_.match(request.method, *target);
-  if (match.allow.empty()) return problem_response(404, "nothing is here; GET /openapi.json tells what there is");
-  if (request.method == "OPTIONS") return Response{204, {}, {{"Allow", match.allow}}, {}, std::nullopt};
-  if (match.route == nullptr) return problem_response(405, "this path has " + match.allow, {{"Allow", match.allow}});
-  const auto& media_type = match.route->media_type;
-  const auto& other = match.route->other_media_type;
+    return refuse({204, {}, {{"Allow", "GET, HEAD, POST, DELETE, OPTIONS"}}, {}, std::nullopt});
+  auto target = parse_target(request.target);
+  if (!target) return refuse(problem_response(400, "the request target is malformed"));
+  auto match = router_.match(request.method, *target);
+  if (match.allow.empty()) return refuse(problem_response(404, "nothing is here; GET /openapi.json tells what there is"));
+  if (request.method == "OPTIONS") return refuse({204, {}, {{"Allow", match.allow}}, {}, std::nullopt});
+  if (match.route == nullptr) return refuse(problem_response(405, "this path has " + match.allow, {{"Allow", match.allow}}));
+  auto caller = context_.access.caller(request, match.route->scope);
+  if (!caller) return refuse(problem_response(caller.error()));
+  return Admitted{std::move(*target), std::move(match), std::move(*caller)};
+}
+
+std::optional<Response> Api::answer_head(const Request& request) const {
+  auto admitted = admit(request);
+  if (!admitted) return std::move(admitted.error());
+  const auto& route = *admitted->match.route;
   const auto wanted = request.header("Accept").value_or("");
-  if (!accepts(wanted, media_type) && (other.empty() || !accepts(wanted, other)))
-    return problem_response(406, "the answer would be " + media_type + ", which Accept refuses");
-  if (match.route->takes_file) return fault_of_upload(request, *target);
-  if (!match.route->takes_json) return std::nullopt;
+  if (!accepts(wanted, route.media_type) && (route.other_media_type.empty() || !accepts(wanted, route.other_media_type)))
+    return problem_response(406, "the answer would be " + route.media_type + ", which Accept refuses");
+  if (route.takes_file) return fault_of_upload(request, admitted->target);
+  if (!route.takes_json) return std::nullopt;
   const auto content_type = request.header("Content-Type");
   if (content_type && !is_json_type(*content_type))
     return problem_response(415, "the body must be application/json in UTF-8", {{"Accept", "application/json"}});
@@ -106,15 +115,29 @@ std::optional<Response> Api::answer_head(const Request& request) const {
   return std::nullopt;
 }
 
+// Every route about one job begins with its id, so one look is enough for all of them.
+std::optional<Problem> Api::fault_of_owner(const Admitted& admitted) const {
+  if (admitted.caller.scopes.admin || !admitted.match.route->pattern.starts_with("/v1/jobs/{id}")) return std::nullopt;
+  const auto owner = context_.store.owner(admitted.match.path_values.at(0));
+  if (!owner) return problem_of_job(owner.error(), "look whose a job is");
+  if (!admitted.caller.sees(*owner)) return no_such_job();
+  return std::nullopt;
+}
+
 boost::asio::awaitable<Response> Api::handle(const Request& request, Client& client) {
   if (auto answer = answer_head(request)) co_return std::move(*answer);
   Response response;
   try {
-    auto target = parse_target(request.target);
-    auto match = router_.match(request.method, *target);
-    Call call{request, std::move(match.path_values), std::move(target->query), client};
-    response = co_await match.route->handler(std::move(call));
-    if (match.route->method == "GET") revalidate(request, response);
+    auto admitted = admit(request);
+    if (!admitted) co_return std::move(admitted.error());
+    if (const auto fault = fault_of_owner(*admitted)) {
+      response = problem_response(*fault);
+    } else {
+      auto& match = admitted->match;
+      Call call{request, std::move(match.path_values), std::move(admitted->target.query), client, admitted->caller};
+      response = co_await match.route->handler(std::move(call));
+      if (match.route->method == "GET") revalidate(request, response);
+    }
   } catch (const std::exception& e) {
     response = failed(request, e);
   }

@@ -5,6 +5,7 @@
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <chrono>
+#include <expected>
 #include <optional>
 #include <string>
 #include <utility>
@@ -36,7 +37,7 @@ class Api {
   ~Api() { finish_aside(); }
 
   /// What can be refused by the head alone (`request.body` is not looked at), so that no body is read in vain: an unknown path, another
-  /// method, a media type. OPTIONS is answered here too.
+  /// method, a caller who may not, a media type. OPTIONS is answered here too.
   [[nodiscard]] std::optional<Response> answer_head(const Request& request) const;
   /// A file to receive the body in, where the request is for a route that takes one (Request::body_file).
   [[nodiscard]] std::optional<core::Result<std::shared_ptr<core::Fd>>> body_file(const Request& request) const;
@@ -55,6 +56,17 @@ class Api {
   void add_stored_request_routes();  // api_stored_request.cpp
   void add_batch_routes();           // api_batch.cpp
   void add_event_routes();           // api_events.cpp
+  void add_key_routes();             // api_keys.cpp
+
+  struct Admitted {
+    Target target;
+    Match match;
+    Caller caller;
+  };
+  /// The route of a request that may use it.
+  [[nodiscard]] std::expected<Admitted, Response> admit(const Request& request) const;
+  /// Of a call about one job: why it is none for this caller.
+  [[nodiscard]] std::optional<Problem> fault_of_owner(const Admitted& admitted) const;
 
   boost::asio::awaitable<Response> create_job(Call call);
   boost::asio::awaitable<Response> show_job(Call call);
@@ -65,7 +77,7 @@ class Api {
   boost::asio::awaitable<Response> job_answer(std::string id, unsigned status_unfinished, std::optional<std::chrono::seconds> wait);
   boost::asio::awaitable<void> wait_for_end(std::string id, std::optional<std::chrono::seconds> wait, Client& client);
   [[nodiscard]] std::optional<std::chrono::seconds> wait_of(const Request& request) const;
-  Response refused_submit(const core::Error& error);
+  Response refused_submit(const core::Error& error, const std::string& owner);
 
   boost::asio::awaitable<Response> show_output(Call call, int first_index, storage::Stream stream);
   core::Result<storage::Store::Slice> read_output(const std::string& id, int index, storage::Stream stream, std::uint64_t offset,
@@ -80,7 +92,7 @@ class Api {
   struct Batch;
   boost::asio::awaitable<Response> create_batch(Call call);
   boost::asio::awaitable<std::optional<Problem>> submit_batch(Batch& batch, const std::optional<std::string>& key,
-                                                              const std::string& digest);
+                                                              const std::string& digest, const std::string& owner);
   boost::asio::awaitable<bool> stream_batch(std::shared_ptr<const Batch> batch, std::chrono::seconds wait, Client& client, BodySink& sink);
   boost::asio::awaitable<bool> send_batch_line(const Batch& batch, std::size_t index, BodySink& sink);
   boost::asio::awaitable<Response> show_events(Call call);
@@ -90,6 +102,10 @@ class Api {
   boost::asio::awaitable<Response> import_image(Call call);
   boost::asio::awaitable<Response> delete_image(Call call);
   [[nodiscard]] std::optional<Response> fault_of_upload(const Request& request, const Target& target) const;
+  boost::asio::awaitable<Response> create_key(Call call);
+  boost::asio::awaitable<Response> show_keys(Call call);
+  boost::asio::awaitable<Response> show_own_key(Call call);
+  boost::asio::awaitable<Response> revoke_key(Call call);
   boost::asio::awaitable<Response> show_system(Call call);
   Response show_metrics();
 
@@ -107,6 +123,9 @@ class Api {
   Router router_;
   boost::asio::thread_pool aside_{1}, files_{1};
 };
+
+/// The audit line of an administrative act.
+void log_act(const Caller& caller, const char* act, const std::string& what);
 
 /// What a client may know of an Error: its kind. The rest is logged as "<doing>: <what>".
 [[nodiscard]] Problem problem_of(const core::Error& error, std::string_view doing);

@@ -38,9 +38,10 @@ Json capability_to_json(const sandbox::Capability& capability) {
   return {{"name", capability.name}, {"present", capability.present}, {"detail", core::to_utf8(capability.detail)}};
 }
 
-Json slot_to_json(const SlotInfo& slot) {
+/// What runs in a slot is told to who may see the job.
+Json slot_to_json(const SlotInfo& slot, bool seen) {
   const char* state = !slot.alive ? "dead" : slot.job_id.empty() ? "idle" : "busy";
-  return {{"index", slot.index}, {"state", state}, {"job", text_or_null(slot.job_id)}};
+  return {{"index", slot.index}, {"state", state}, {"job", seen ? text_or_null(slot.job_id) : Json(nullptr)}};
 }
 
 std::string cgroup_version(const std::vector<sandbox::Capability>& capabilities) {
@@ -58,31 +59,41 @@ Json host_to_json() {
 
 void Api::add_about_routes() {
   const auto immediate = [](auto make) { return [make](Call call) -> awaitable<Response> { co_return make(call); }; };
-  router_.add({.method = "GET", .pattern = "/v1/languages", .handler = [this](Call call) { return show_languages(std::move(call)); }});
-  router_.add({.method = "GET", .pattern = "/v1/system", .handler = [this](Call call) { return show_system(std::move(call)); }});
-  router_.add(
-      {.method = "GET", .pattern = "/livez", .handler = immediate([](const Call&) { return json_response(200, {{"status", "ok"}}); })});
-  router_.add({.method = "GET", .pattern = "/readyz", .handler = immediate([this](const Call&) {
-                                                        if (context_.jobs.ready()) return json_response(200, {{"status", "ok"}});
-                                                        return problem_response(503, "not ready: starting, draining or without storage",
-                                                                                {{"Retry-After", "5"}});
-                                                      })});
+  router_.add({.method = "GET", .pattern = "/v1/languages", .scope = Scope::read, .handler = [this](Call call) {
+                 return show_languages(std::move(call));
+               }});
+  router_.add({.method = "GET", .pattern = "/v1/system", .scope = Scope::read, .handler = [this](Call call) {
+                 return show_system(std::move(call));
+               }});
+  router_.add({.method = "GET", .pattern = "/livez", .scope = Scope::none, .handler = immediate([](const Call&) {
+                                                                             return json_response(200, {{"status", "ok"}});
+                                                                           })});
+  router_.add({.method = "GET", .pattern = "/readyz", .scope = Scope::none, .handler = immediate([this](const Call&) {
+                                                                              if (context_.jobs.ready())
+                                                                                return json_response(200, {{"status", "ok"}});
+                                                                              return problem_response(
+                                                                                  503, "not ready: starting, draining or without storage",
+                                                                                  {{"Retry-After", "5"}});
+                                                                            })});
   router_.add({.method = "GET",
                .pattern = "/metrics",
+               .scope = Scope::read,
                .handler = immediate([this](const Call&) { return show_metrics(); }),
                .media_type = "text/plain"});
-  router_.add({.method = "GET",
-               .pattern = "/openapi.json",
-               .handler = immediate([](const Call&) {
-                 return Response{200, "application/json", {{"Cache-Control", "no-cache"}}, std::string(openapi_document()), std::nullopt};
-               })});
+  router_.add({.method = "GET", .pattern = "/openapi.json", .scope = Scope::none, .handler = immediate([](const Call&) {
+                                                                                    return Response{200,
+                                                                                                    "application/json",
+                                                                                                    {{"Cache-Control", "no-cache"}},
+                                                                                                    std::string(openapi_document()),
+                                                                                                    std::nullopt};
+                                                                                  })});
   if (context_.pages != nullptr) return;  // "/" is theirs
-  router_.add({.method = "GET",
-               .pattern = "/",
-               .handler = immediate([](const Call&) {
-                 return json_response(
-                     200, {{"name", "bailiff"}, {"version", BAILIFF_VERSION}, {"definition", "/openapi.json"}, {"jobs", "/v1/jobs"}});
-               })});
+  router_.add({.method = "GET", .pattern = "/", .scope = Scope::none, .handler = immediate([](const Call&) {
+                                                                        return json_response(200, {{"name", "bailiff"},
+                                                                                                   {"version", BAILIFF_VERSION},
+                                                                                                   {"definition", "/openapi.json"},
+                                                                                                   {"jobs", "/v1/jobs"}});
+                                                                      })});
 }
 
 awaitable<Response> Api::show_languages(Call) {
@@ -91,12 +102,16 @@ awaitable<Response> Api::show_languages(Call) {
   co_return json_response(200, {{"items", std::move(items)}, {"next_cursor", nullptr}});
 }
 
-awaitable<Response> Api::show_system(Call) {
+awaitable<Response> Api::show_system(Call call) {
   const auto depth = context_.store.depth();
   if (!depth) co_return problem_response(problem_of(depth.error(), "count the queue"));
   Json capabilities = Json::array(), slots = Json::array();
   for (const auto& capability : context_.capabilities) capabilities.push_back(capability_to_json(capability));
-  for (const auto& slot : context_.jobs.slots()) slots.push_back(slot_to_json(slot));
+  for (const auto& slot : context_.jobs.slots()) {
+    const auto owner = call.caller.scopes.admin || slot.job_id.empty() ? core::Result<std::string>() : context_.store.owner(slot.job_id);
+    const bool seen = owner && call.caller.sees(*owner);
+    slots.push_back(slot_to_json(slot, seen));
+  }
   const Json queue = {{"queued", depth->queued}, {"running", depth->running}, {"bound", context_.queue_bound}};
   const Json limits = {{"default", core::limits_to_json(context_.default_limits)},
                        {"compile_default", core::limits_to_json(context_.compile_default_limits)},

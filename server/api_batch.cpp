@@ -83,6 +83,7 @@ struct Api::Batch {
 void Api::add_batch_routes() {
   router_.add({.method = "POST",
                .pattern = "/v1/jobs:batch",
+               .scope = Scope::submit,
                .handler = [this](Call call) { return create_batch(std::move(call)); },
                .other_media_type = kLines,
                .takes_json = true});
@@ -99,7 +100,7 @@ awaitable<Response> Api::create_batch(Call call) {
   const auto batch = std::make_shared<Batch>();
   batch->jobs = std::move(*accepted);
   const std::string digest = key ? sha256_digest(body) : std::string();
-  const auto refused = co_await submit_batch(*batch, key, digest);
+  const auto refused = co_await submit_batch(*batch, key, digest, call.caller.key_id);
   if (refused) co_return problem_response(*refused);
 
   const auto wanted = call.request.header("Accept").value_or("");
@@ -135,7 +136,8 @@ awaitable<Response> Api::create_batch(Call call) {
   co_return text_response(std::move(*text));
 }
 
-awaitable<std::optional<Problem>> Api::submit_batch(Batch& batch, const std::optional<std::string>& key, const std::string& digest) {
+awaitable<std::optional<Problem>> Api::submit_batch(Batch& batch, const std::optional<std::string>& key, const std::string& digest,
+                                                    const std::string& owner) {
   std::unordered_map<std::string, std::shared_ptr<const void>> uses;  // of images, until the jobs are stored
   std::vector<storage::NewJob> jobs;
   std::vector<std::size_t> places;
@@ -153,6 +155,7 @@ awaitable<std::optional<Problem>> Api::submit_batch(Batch& batch, const std::opt
     }
     if (key) accepted->job.idempotency_key = key_of_item(*key, i);
     accepted->job.request_digest = digest;
+    accepted->job.owner = owner;
     jobs.push_back(std::move(accepted->job));
     places.push_back(i);
   }
@@ -163,9 +166,11 @@ awaitable<std::optional<Problem>> Api::submit_batch(Batch& batch, const std::opt
     if (!stored) co_return problem_of(stored.error(), "accept a batch of jobs");
     submitted = std::move(*stored);
   }
+  const auto room = context_.jobs.room(owner);
+  const Problem full = room && *room == 0 ? full_quota() : full_queue(context_.queue_bound);
   for (std::size_t i = 0; i < places.size(); ++i) {
     if (i < submitted.size()) batch.ids[places[i]] = std::move(submitted[i].id);
-    else batch.jobs[places[i]] = std::unexpected(full_queue(context_.queue_bound));
+    else batch.jobs[places[i]] = std::unexpected(full);
   }
   co_return std::nullopt;
 }

@@ -8,6 +8,7 @@
 #include "core/limits.h"
 #include "images/catalogue.h"
 #include "sandbox/client.h"
+#include "server/access.h"
 #include "server/jobs.h"
 #include "server/metrics.h"
 #include "storage/store.h"
@@ -22,6 +23,7 @@ struct ApiContext {
   storage::Store& store;                // reads only, from any thread
   const images::Catalogue& catalogue;
   Metrics& metrics;
+  Access& access;
   core::Limits default_limits = core::default_limits();
   core::Limits compile_default_limits = core::default_limits();
   core::Limits ceiling = core::ceiling_limits();

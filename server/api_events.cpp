@@ -19,6 +19,7 @@ awaitable<bool> stream_events(Jobs& jobs, storage::Store& store, const HttpBound
 void Api::add_event_routes() {
   router_.add({.method = "GET",
                .pattern = "/v1/jobs/{id}/events",
+               .scope = Scope::read,
                .handler = [this](Call call) { return show_events(std::move(call)); },
                .media_type = "text/event-stream"});
 }

@@ -109,9 +109,12 @@ void log_exec(const std::string& id, const sandbox::ExecRequest& request) {
 }  // namespace
 
 void Api::add_running_routes() {
-  router_.add(
-      {.method = "GET", .pattern = "/v1/jobs/{id}/namespaces", .handler = [this](Call call) { return show_namespaces(std::move(call)); }});
-  router_.add({.method = "GET", .pattern = "/v1/jobs/{id}/exec", .handler = [this](Call call) { return exec_beside(std::move(call)); }});
+  router_.add({.method = "GET", .pattern = "/v1/jobs/{id}/namespaces", .scope = Scope::read, .handler = [this](Call call) {
+                 return show_namespaces(std::move(call));
+               }});
+  router_.add({.method = "GET", .pattern = "/v1/jobs/{id}/exec", .scope = Scope::admin, .handler = [this](Call call) {
+                 return exec_beside(std::move(call));
+               }});
 }
 
 awaitable<Response> Api::show_namespaces(Call call) {

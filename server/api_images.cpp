@@ -49,12 +49,17 @@ Problem problem_of_image(const core::Error& error) {
 }  // namespace
 
 void Api::add_image_routes() {
-  router_.add({.method = "GET", .pattern = "/v1/images", .handler = [this](Call call) { return show_images(std::move(call)); }});
+  router_.add({.method = "GET", .pattern = "/v1/images", .scope = Scope::read, .handler = [this](Call call) {
+                 return show_images(std::move(call));
+               }});
   router_.add({.method = "POST",
                .pattern = "/v1/images",
+               .scope = Scope::admin,
                .handler = [this](Call call) { return import_image(std::move(call)); },
                .takes_file = true});
-  router_.add({.method = "DELETE", .pattern = "/v1/images/{name}", .handler = [this](Call call) { return delete_image(std::move(call)); }});
+  router_.add({.method = "DELETE", .pattern = "/v1/images/{name}", .scope = Scope::admin, .handler = [this](Call call) {
+                 return delete_image(std::move(call));
+               }});
 }
 
 std::optional<core::Result<std::shared_ptr<core::Fd>>> Api::body_file(const Request& request) const {
@@ -103,6 +108,7 @@ awaitable<Response> Api::import_image(Call call) {
   if (context_.images == nullptr || call.request.body_file == nullptr) co_return problem_response(503, "images cannot be changed here");
   auto imported = co_await context_.images->import(name, std::move(*call.request.body_file));
   if (!imported) co_return problem_response(problem_of_image(imported.error()));
+  log_act(call.caller, "image.import", name);
   Json document = image_to_json(images::image_of(imported->image), context_.catalogue);
   document["notes"] = imported->notes;
   Response response = json_response(201, document);
@@ -114,6 +120,7 @@ awaitable<Response> Api::delete_image(Call call) {
   if (context_.images == nullptr) co_return problem_response(503, "images cannot be changed here");
   const auto removed = co_await context_.images->remove(call.path_values[0]);
   if (!removed) co_return problem_response(problem_of_image(removed.error()));
+  log_act(call.caller, "image.delete", call.path_values[0]);
   co_return Response{204, {}, {}, {}, std::nullopt};
 }
 

@@ -146,7 +146,8 @@ core::Result<Json> compose_job(const storage::StoredJob& job, storage::Store& st
                  {"image", head.field("image")},
                  {"image_digest", head.field("image_digest")},
                  {"labels", Json::object()},
-                 {"priority", job.priority}};
+                 {"priority", job.priority},
+                 {"owner", job.owner.empty() ? Json(nullptr) : Json(job.owner)}};
   for (const auto& [key, value] : job.labels) object["labels"][key] = value;
   Json result = read_result(job);
   OutputInserter outputs(job.id, store, policy);

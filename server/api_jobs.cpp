@@ -92,16 +92,28 @@ core::Result<core::Json> page_of_jobs(storage::ListQuery query, storage::Store& 
 }  // namespace
 
 void Api::add_job_routes() {
+  router_.add({.method = "POST",
+               .pattern = "/v1/jobs",
+               .scope = Scope::submit,
+               .handler = [this](Call call) { return create_job(std::move(call)); },
+               .takes_json = true});
   router_.add(
-      {.method = "POST", .pattern = "/v1/jobs", .handler = [this](Call call) { return create_job(std::move(call)); }, .takes_json = true});
-  router_.add({.method = "GET", .pattern = "/v1/jobs", .handler = [this](Call call) { return list_jobs(std::move(call)); }});
-  router_.add({.method = "GET", .pattern = "/v1/jobs/{id}", .handler = [this](Call call) { return show_job(std::move(call)); }});
-  router_.add({.method = "POST", .pattern = "/v1/jobs/{id}:cancel", .handler = [this](Call call) { return cancel_job(std::move(call)); }});
-  router_.add({.method = "DELETE", .pattern = "/v1/jobs/{id}", .handler = [this](Call call) { return delete_job(std::move(call)); }});
-  router_.add(
-      {.method = "POST", .pattern = "/v1/jobs/{id}:pause", .handler = [this](Call call) { return pause_job(std::move(call), true); }});
-  router_.add(
-      {.method = "POST", .pattern = "/v1/jobs/{id}:resume", .handler = [this](Call call) { return pause_job(std::move(call), false); }});
+      {.method = "GET", .pattern = "/v1/jobs", .scope = Scope::read, .handler = [this](Call call) { return list_jobs(std::move(call)); }});
+  router_.add({.method = "GET", .pattern = "/v1/jobs/{id}", .scope = Scope::read, .handler = [this](Call call) {
+                 return show_job(std::move(call));
+               }});
+  router_.add({.method = "POST", .pattern = "/v1/jobs/{id}:cancel", .scope = Scope::submit, .handler = [this](Call call) {
+                 return cancel_job(std::move(call));
+               }});
+  router_.add({.method = "DELETE", .pattern = "/v1/jobs/{id}", .scope = Scope::submit, .handler = [this](Call call) {
+                 return delete_job(std::move(call));
+               }});
+  router_.add({.method = "POST", .pattern = "/v1/jobs/{id}:pause", .scope = Scope::submit, .handler = [this](Call call) {
+                 return pause_job(std::move(call), true);
+               }});
+  router_.add({.method = "POST", .pattern = "/v1/jobs/{id}:resume", .scope = Scope::submit, .handler = [this](Call call) {
+                 return pause_job(std::move(call), false);
+               }});
 }
 
 std::optional<std::chrono::seconds> Api::wait_of(const Request& request) const {
@@ -137,9 +149,10 @@ awaitable<Response> Api::job_answer(std::string id, unsigned status_unfinished, 
   co_return response;
 }
 
-Response Api::refused_submit(const core::Error& error) {
+Response Api::refused_submit(const core::Error& error, const std::string& owner) {
   if (error.kind == core::ErrorKind::conflict) return problem_response(reused_idempotency_key());
   if (error.kind != core::ErrorKind::unavailable) return problem_response(problem_of(error, "accept a job"));
+  if (const auto room = context_.jobs.room(owner); context_.jobs.ready() && room && *room == 0) return problem_response(full_quota());
   const auto depth = context_.store.depth();
   if (context_.jobs.ready() && depth && depth->queued >= context_.queue_bound) return problem_response(full_queue(context_.queue_bound));
   return problem_response(problem_of(error, "accept a job"));
@@ -152,6 +165,8 @@ awaitable<Response> Api::create_job(Call call) {
   auto accepted = co_await run_aside(body.size() > kLargeBytes, std::move(prepare));
   if (!accepted) co_return problem_response(accepted.error());
   auto* const job = &accepted->job;
+  job->owner = call.caller.key_id;
+  const std::string owner = job->owner;
   job->idempotency_key = call.request.header("Idempotency-Key");
   if (job->idempotency_key && !is_idempotency_key(*job->idempotency_key)) co_return problem_response(faulty_idempotency_key());
   std::shared_ptr<const void> use;
@@ -159,7 +174,7 @@ awaitable<Response> Api::create_job(Call call) {
   if (context_.images != nullptr && use == nullptr) co_return image_is_changing();
   auto submitted = co_await context_.jobs.submit(std::move(*job));
   use.reset();
-  if (!submitted) co_return refused_submit(submitted.error());
+  if (!submitted) co_return refused_submit(submitted.error(), owner);
   const auto wait = wait_of(call.request);
   co_await wait_for_end(submitted->id, wait, call.client);
   auto response = co_await job_answer(submitted->id, 202, wait);
@@ -179,6 +194,7 @@ awaitable<Response> Api::show_job(Call call) {
 awaitable<Response> Api::list_jobs(Call call) {
   auto query = list_query(call.query);
   if (!query) co_return problem_response(query.error());
+  if (!call.caller.scopes.admin) query->owner = call.caller.key_id;
   auto read = [query = std::move(*query), &store = context_.store, paused = context_.jobs.paused()]() -> core::Result<std::string> {
     auto page = page_of_jobs(query, store, paused);
     if (!page) return std::unexpected(std::move(page.error()));

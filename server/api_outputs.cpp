@@ -71,6 +71,7 @@ void Api::add_output_routes() {
     for (const Named named : {Named{"stdout", storage::Stream::stdout_stream}, Named{"stderr", storage::Stream::stderr_stream}})
       router_.add({.method = "GET",
                    .pattern = fmt::format("/v1/jobs/{{id}}/{}/{{n}}/{}", part.name, named.name),
+                   .scope = Scope::read,
                    .handler = [this, first = part.first_index,
                                stream = named.stream](Call call) { return show_output(std::move(call), first, stream); },
                    .media_type = "application/octet-stream"});

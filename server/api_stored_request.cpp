@@ -22,8 +22,9 @@ core::Result<std::string> request_text(const std::string& stored) {
 }  // namespace
 
 void Api::add_stored_request_routes() {
-  router_.add(
-      {.method = "GET", .pattern = "/v1/jobs/{id}/request", .handler = [this](Call call) { return show_request(std::move(call)); }});
+  router_.add({.method = "GET", .pattern = "/v1/jobs/{id}/request", .scope = Scope::read, .handler = [this](Call call) {
+                 return show_request(std::move(call));
+               }});
 }
 
 awaitable<Response> Api::show_request(Call call) {

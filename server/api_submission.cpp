@@ -42,4 +42,6 @@ Problem full_queue(std::uint64_t bound) {
   return {429, fmt::format("the queue is full: it holds {} jobs", bound), {}, {{"Retry-After", "5"}}};
 }
 
+Problem full_quota() { return {429, "this key has as many jobs queued as it may", {}, {{"Retry-After", "5"}}}; }
+
 }  // namespace bailiff::server

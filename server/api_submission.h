@@ -26,5 +26,6 @@ struct AcceptedJob {
 [[nodiscard]] Problem faulty_idempotency_key();
 [[nodiscard]] Problem reused_idempotency_key();
 [[nodiscard]] Problem full_queue(std::uint64_t bound);
+[[nodiscard]] Problem full_quota();
 
 }  // namespace bailiff::server

@@ -25,7 +25,7 @@ namespace {
 
 constexpr std::string_view kEnvironmentPrefix = "BAILIFF_";
 // Variables of the command-line client, which may share its environment with a server.
-constexpr std::array<std::string_view, 4> kClientVariables = {"BAILIFF_SERVER", "BAILIFF_URL", "BAILIFF_KEY", "BAILIFF_IMAGES"};
+constexpr std::array<std::string_view, 3> kClientVariables = {"BAILIFF_SERVER", "BAILIFF_API_KEY", "BAILIFF_IMAGES"};
 constexpr std::uint64_t kMaxInteger = std::numeric_limits<std::int64_t>::max();  // what TOML can hold
 
 std::unexpected<core::Error> expected(std::string what) { return core::error(core::ErrorKind::invalid, "expected " + std::move(what)); }
@@ -185,7 +185,7 @@ std::vector<Setting> make_settings() {
       text_setting("launcher", &Config::launcher, "", "path of bailiff-launcher; empty: beside bailiffd"),
       text_setting("log_level", &Config::log_level, "info", "least important lines to log: debug, info, warn or error"),
       boolean_setting("allow_insecure_listen", &Config::allow_insecure_listen, false,
-                      "serve on an address that is not loopback though everybody who reaches it may run programs"),
+                      "without API keys, serve on an address that is not loopback though everybody who reaches it may run programs"),
       integer_setting("max_body_bytes", &Config::max_body_bytes, bounds.body_bytes, 1024, core::kGiB, "largest request body"),
       integer_setting("max_bodies_bytes", &Config::max_bodies_bytes, bounds.bodies_bytes, 1024, 64 * core::kGiB,
                       "request bodies held at one time, over all connections"),
@@ -366,12 +366,6 @@ core::Status complete(Config& config) {
   }
   const auto endpoint = parse_endpoint(config.listen);
   if (!endpoint) return invalid("listen: " + endpoint.error().what);
-  if (!is_loopback(*endpoint) && !config.allow_insecure_listen)
-    return invalid(fmt::format(
-        "listen: {} can be reached from other machines, and no API keys are configured, so everybody who reaches it could run programs "
-        "here. "
-        "Listen on 127.0.0.1 (behind a proxy that checks who calls), or set allow_insecure_listen = true if that is what you want",
-        config.listen));
   return {};
 }
 

@@ -16,6 +16,7 @@
 #include <optional>
 
 #include "sandbox/cgroup_driver.h"
+#include "server/access.h"
 #include "server/http_server.h"
 #include "server/image_service.h"
 #include "server/job_queue.h"
@@ -150,6 +151,7 @@ class Daemon {
 
  private:
   core::Status open_store();
+  core::Status check_access();
   core::Status find_languages();
   core::Status listen();
   void on_launcher_lost(const core::Error& why);
@@ -165,7 +167,9 @@ class Daemon {
   WebPages pages_;
   LauncherSlots slot_source_;
   Metrics metrics_;
+  FairShare shares_;
   std::unique_ptr<storage::Store> store_;
+  std::optional<Access> access_;
   std::optional<images::Catalogue> catalogue_;
   std::optional<ImageService> images_;
   asio::thread_pool threads_;
@@ -189,6 +193,21 @@ core::Status Daemon::open_store() {
   if (!store) return std::unexpected(store.error());
   store_ = std::move(*store);
   return {};
+}
+
+/// Who reaches the port runs programs here; so it is either this machine alone, or there are keys.
+core::Status Daemon::check_access() {
+  access_.emplace(*store_, shares_);
+  if (auto done = access_->load(); !done) return done;
+  const auto endpoint = parse_endpoint(config_.listen);
+  if (!endpoint) return std::unexpected(endpoint.error());
+  if (access_->has_keys() || is_loopback(*endpoint) || config_.allow_insecure_listen) return {};
+  return core::error(
+      core::ErrorKind::invalid,
+      fmt::format("listen: {} can be reached from other machines, and there are no API keys, so everybody who reaches it could run "
+                  "programs here. Make a key first: `bailiff key create admin --scope admin --data {}`; or listen on 127.0.0.1; "
+                  "or set allow_insecure_listen = true if that is what you want",
+                  config_.listen, config_.data));
 }
 
 core::Status Daemon::find_languages() {
@@ -222,6 +241,7 @@ core::Status Daemon::listen() {
                            *store_,
                            *catalogue_,
                            metrics_,
+                           *access_,
                            config_.limits,
                            config_.compile,
                            config_.ceiling,
@@ -246,10 +266,11 @@ core::Status Daemon::start() {
     if (!error) on_signal(number);
   });
   if (auto done = open_store(); !done) return done;
+  if (auto done = check_access(); !done) return done;
   if (auto done = find_languages(); !done) return done;
   runner_.emplace(pool_, *catalogue_, LimitLevels{config_.limits, config_.compile, config_.ceiling}, threads_, metrics_);
   jobs_.emplace(
-      io_, *store_, pool_, *runner_, *catalogue_, threads_, metrics_,
+      io_, *store_, pool_, *runner_, *catalogue_, threads_, metrics_, shares_,
       JobQueue::Options{config_.max_queued_jobs, static_cast<int>(config_.max_attempts), std::chrono::milliseconds(config_.max_pause_ms)});
   if (auto done = jobs_->start(); !done) return done;
   retention_.emplace(io_, *store_, threads_, metrics_,

@@ -22,6 +22,7 @@ struct Request {
   std::string method;  // as sent: "GET"
   std::string target;  // origin form: "/v1/jobs?limit=5"
   Headers headers;     // in order, names as sent
+  std::string peer;    // the client's IP address; of a proxy, where one stands between
   std::string body;
   std::shared_ptr<core::Fd> body_file;  // instead of body: the bytes from offset 0, for a route that takes a file
 

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "server/access.h"
 #include "server/http_message.h"
 #include "server/http_target.h"
 
@@ -17,6 +18,7 @@ struct Call {
   std::vector<std::string> path_values;
   std::vector<std::pair<std::string, std::string>> query;
   Client& client;
+  const Caller& caller;
 };
 
 using Handler = std::function<boost::asio::awaitable<Response>(Call call)>;
@@ -24,6 +26,7 @@ using Handler = std::function<boost::asio::awaitable<Response>(Call call)>;
 struct Route {
   std::string method;   // GET, POST
   std::string pattern;  // "/v1/jobs/{id}:cancel": a variable is one segment or its head before a fixed ":word"
+  Scope scope = Scope::admin;  // that the caller's key must have
   Handler handler;
   std::string media_type = "application/json";  // of a good answer, for Accept
   std::string other_media_type = {};            // which it has where Accept asks for it instead

@@ -78,7 +78,11 @@ void log_short_body(const core::Result<std::string>& slice) {
 
 Session::Session(asio::ip::tcp::socket socket, SessionContext& context)
     : stream_(std::move(socket)), context_(context), buffer_(context.bounds.header_bytes + kReadBytes),
-      hurry_timer_(stream_.get_executor(), asio::steady_timer::time_point::max()) {}
+      hurry_timer_(stream_.get_executor(), asio::steady_timer::time_point::max()) {
+  error_code gone;
+  const auto endpoint = stream_.socket().remote_endpoint(gone);
+  if (!gone) peer_ = endpoint.address().to_string();
+}
 
 awaitable<void> Session::run() {
   auto after = After::keep;
@@ -130,6 +134,7 @@ awaitable<Session::After> Session::one_request() {
   if (fault) co_return co_await refuse(*fault, is_head);
 
   Request request = request_of(parser.get().base());
+  request.peer = peer_;
   const bool keep_alive = parser.keep_alive() && !context_.draining;
   const bool old_version = parser.get().version() < 11;
   if (auto answer = context_.api.answer_head(request)) {

@@ -72,6 +72,7 @@ class Session final : public Client {
 
   boost::beast::tcp_stream stream_;
   SessionContext& context_;
+  std::string peer_;  // as in Request
   boost::beast::flat_buffer buffer_;
   boost::asio::steady_timer hurry_timer_;
   bool idle_ = false;

@@ -8,6 +8,7 @@
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/rfc7230.hpp>
 
 namespace bailiff::server {
 
@@ -30,6 +31,14 @@ void keep_alive(int socket) {
   (void)::setsockopt(socket, IPPROTO_TCP, TCP_KEEPCNT, &kKeepAliveProbes, sizeof kKeepAliveProbes);
 }
 
+constexpr const char* kProtocol = "bailiff";
+
+/// Browsers end a connection whose server names none of the protocols that they were told to offer.
+bool offers_protocol(const HttpWebSocket::UpgradeRequest& request) {
+  return beast::http::token_list(request[beast::http::field::sec_websocket_protocol]).exists(kProtocol);
+}
+void name_protocol(beast::websocket::response_type& answer) { answer.set(beast::http::field::sec_websocket_protocol, kProtocol); }
+
 }  // namespace
 
 HttpWebSocket::HttpWebSocket(beast::tcp_stream& stream, const HttpBounds& bounds)
@@ -43,6 +52,7 @@ HttpWebSocket::HttpWebSocket(beast::tcp_stream& stream, const HttpBounds& bounds
 }
 
 asio::awaitable<bool> HttpWebSocket::accept(const UpgradeRequest& request) {
+  if (offers_protocol(request)) socket_.set_option(Stream::decorator(name_protocol));
   socket_.set_option(Stream::timeout{bounds_.write_time, Stream::none(), false});
   auto [ec] = co_await socket_.async_accept(request, kResume);
   socket_.set_option(Stream::timeout{bounds_.websocket_close_time, Stream::none(), false});

@@ -43,18 +43,31 @@ std::size_t output_bytes(const core::JobResult& result) {
   return bytes;
 }
 
+/// What a job took of the slots: its own time, or that of its parts where they ran side by side.
+double slot_seconds(const ActiveJob& job, const core::Result<core::JobResult>& result) {
+  std::uint64_t parts_us = 0;
+  if (result) {
+    for (const auto& step : result->steps) parts_us += step.outcome.usage.wall_us;
+    for (const auto& test : result->tests) parts_us += test.outcome.usage.wall_us;
+  }
+  return std::max(static_cast<double>(parts_us) / 1e6, std::chrono::duration<double>(steady_clock::now() - job.started).count());
+}
+
 }  // namespace
 
 JobQueue::JobQueue(asio::io_context& io, storage::Store& store, SlotPool& pool, Runner& runner, const images::Catalogue& catalogue,
-                   asio::thread_pool& threads, Metrics& metrics, Options options)
-    : io_(io), store_(store), pool_(pool), runner_(runner), catalogue_(catalogue), threads_(threads), metrics_(metrics), options_(options),
-      watches_(io.get_executor()), work_arrived_(io.get_executor()), commits_changed_(io.get_executor()),
+                   asio::thread_pool& threads, Metrics& metrics, FairShare& shares, Options options)
+    : io_(io), store_(store), pool_(pool), runner_(runner), catalogue_(catalogue), threads_(threads), metrics_(metrics), shares_(shares),
+      options_(options), watches_(io.get_executor()), work_arrived_(io.get_executor()), commits_changed_(io.get_executor()),
       workers_changed_(io.get_executor()) {}
 
 core::Status JobQueue::start() {
   const auto depth = store_.depth();
   if (!depth) return std::unexpected(depth.error());
   inherited_ = depth->queued + depth->running;
+  const auto owners = store_.queued_by_owner();
+  if (!owners) return std::unexpected(owners.error());
+  shares_.set_queued(*owners);
   for (unsigned slot = 0; slot < pool_.size(); ++slot) {
     ++workers_;
     asio::co_spawn(io_, work(), asio::detached);
@@ -74,8 +87,7 @@ asio::awaitable<void> JobQueue::work() {
     slot_requests_.erase(request);
     if (!lease || draining_) break;
     const auto seen = arrivals_;
-    auto claimed = co_await from_callback<core::Result<std::optional<storage::ClaimedJob>>>(
-        [this](auto done) { store_.claim(core::unix_us(), std::move(done)); });
+    auto claimed = co_await claim();
     if (!claimed) {
       lease.reset();
       log_error("cannot claim a job", {{"why", claimed.error()}});
@@ -93,9 +105,22 @@ asio::awaitable<void> JobQueue::work() {
   workers_changed_.all();
 }
 
+asio::awaitable<core::Result<std::optional<storage::ClaimedJob>>> JobQueue::claim() {
+  using Claimed = core::Result<std::optional<storage::ClaimedJob>>;
+  const auto picked = std::make_shared<std::optional<std::string>>();
+  storage::PickOwner pick = [&shares = shares_, picked](const std::vector<std::string>& owners) {
+    *picked = shares.pick(owners);
+    return *picked;
+  };
+  auto start = [this, &pick](auto done) { store_.claim(core::unix_us(), std::move(pick), std::move(done)); };
+  auto claimed = co_await from_callback<Claimed>(std::move(start));
+  if (*picked && (!claimed || !*claimed)) shares_.put_back(**picked);
+  co_return claimed;
+}
+
 asio::awaitable<void> JobQueue::run_claimed(storage::ClaimedJob claimed, SlotLease lease) {
   if (claimed.attempt == 1) metrics_.job_started(core::age(claimed.created_us));
-  const auto job = std::make_shared<ActiveJob>(claimed.id, claimed.attempt, io_.get_executor());
+  const auto job = std::make_shared<ActiveJob>(claimed.id, claimed.owner, claimed.attempt, io_.get_executor());
   active_[job->id] = job;
   job->interrupted = giving_up_;
   job->progressed = [this, id = job->id]() { watches_.tell(id, false); };
@@ -122,6 +147,7 @@ asio::awaitable<core::Result<core::JobResult>> JobQueue::run_in(ActiveJob& job, 
 }
 
 asio::awaitable<void> JobQueue::commit(std::shared_ptr<ActiveJob> job, core::Result<core::JobResult> result) {
+  const double used = slot_seconds(*job, result);
   if (!result) log_warn("the sandbox failed a job", {{"job", job->id}, {"attempt", job->attempt}, {"why", result.error()}});
   if (job->cancelled) {
     if (!result) result = core::JobResult{};
@@ -136,6 +162,7 @@ asio::awaitable<void> JobQueue::commit(std::shared_ptr<ActiveJob> job, core::Res
   if (result && (!job->interrupted || job->cancelled)) co_await commit_result(*job, std::move(*result));
   else co_await commit_requeue(*job);
   active_.erase(job->id);
+  give_back_share(*job, used);
   wake_waiters(job->id);
   --commits_;
   commits_changed_.all();
@@ -162,12 +189,20 @@ asio::awaitable<void> JobQueue::commit_result(ActiveJob& job, core::JobResult re
 }
 
 asio::awaitable<void> JobQueue::commit_requeue(ActiveJob& job) {
-  const bool written = co_await write_until_done(job, [&](auto done) { store_.requeue(job.id, job.attempt, std::move(done)); });
+  auto state = core::JobState::queued;
+  const auto requeue = [&](auto done) {
+    store_.requeue(job.id, job.attempt, [&state, done = std::move(done)](core::Result<core::JobState> put) mutable {
+      if (put) state = *put;
+      done(put ? core::Status{} : std::unexpected(std::move(put.error())));
+    });
+  };
+  const bool written = co_await write_until_done(job, requeue);
   if (!written) co_return;
-  if (job.cancelled) {  // in the meantime; the store has ended it
+  if (state == core::JobState::finished) {  // its cancel was asked for in the meantime
     forget_unfinished(job.id);
     co_return;
   }
+  shares_.queued(job.owner, 1);
   metrics_.job_requeued();
   log_info("job put back into the queue", {{"job", job.id}, {"attempt", job.attempt}});
   ++arrivals_;
@@ -197,15 +232,21 @@ bool JobQueue::is_known(const storage::NewJob& job) const {
 asio::awaitable<core::Result<storage::Submitted>> JobQueue::submit(storage::NewJob job) {
   if (draining_) co_return core::error(ErrorKind::unavailable, "draining");
   // One that was accepted before takes no room: who asks again, because the answer was lost, is told of it.
-  if (queued() >= options_.max_queued && !is_known(job)) co_return core::error(ErrorKind::unavailable, "the queue is full");
+  const auto room = shares_.room(job.owner);
+  const bool full = queued() >= options_.max_queued || (room && *room == 0);
+  if (full && !is_known(job)) co_return core::error(ErrorKind::unavailable, "the queue is full");
   job.id = core::new_job_id();
   job.created_us = core::unix_us();
   // Known before it is stored: a worker may claim it as soon as it is.
   const auto known = unfinished_.insert(job.id).first;
-  const std::string id = *known;
+  const std::string id = *known, owner = job.owner;
+  shares_.queued(owner, 1);
   auto submitted =
       co_await from_callback<core::Result<storage::Submitted>>([this, &job](auto done) { store_.submit(std::move(job), std::move(done)); });
-  if (!submitted || submitted->existed) unfinished_.erase(id);
+  if (!submitted || submitted->existed) {
+    unfinished_.erase(id);
+    shares_.queued(owner, -1);
+  }
   if (!submitted && submitted.error().kind == ErrorKind::conflict) co_return submitted;
   if (!submitted) {
     log_error("cannot store a job", {{"why", submitted.error()}});
@@ -223,9 +264,13 @@ asio::awaitable<core::Result<std::vector<storage::Submitted>>> JobQueue::submit_
   using Submitted = std::vector<storage::Submitted>;
   if (draining_) co_return core::error(ErrorKind::unavailable, "draining");
   const auto waiting = queued();
-  const auto room = waiting < options_.max_queued ? options_.max_queued - waiting : 0;
+  if (jobs.empty()) co_return Submitted{};
+  const std::string owner = jobs.front().owner;
+  auto room = waiting < options_.max_queued ? options_.max_queued - waiting : 0;
+  room = std::min(room, shares_.room(owner).value_or(room));
   if (jobs.size() > room) jobs.resize(room);
   if (jobs.empty()) co_return Submitted{};
+  shares_.queued(owner, static_cast<std::int64_t>(jobs.size()));
   std::vector<std::string> ids;
   for (auto& job : jobs) {
     job.id = core::new_job_id();
@@ -235,8 +280,11 @@ asio::awaitable<core::Result<std::vector<storage::Submitted>>> JobQueue::submit_
   }
   auto start = [this, &jobs](auto done) { store_.submit_all(std::move(jobs), std::move(done)); };
   auto submitted = co_await from_callback<core::Result<Submitted>>(std::move(start));
-  for (std::size_t i = 0; i < ids.size(); ++i)
-    if (!submitted || (*submitted)[i].existed) unfinished_.erase(ids[i]);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (submitted && !(*submitted)[i].existed) continue;
+    unfinished_.erase(ids[i]);
+    shares_.queued(owner, -1);
+  }
   if (!submitted && submitted.error().kind == ErrorKind::conflict) co_return submitted;
   note_storage(submitted ? core::Status{} : std::unexpected(submitted.error()));
   if (!submitted) {
@@ -280,22 +328,24 @@ asio::awaitable<bool> JobQueue::wait_finished(std::string id, std::chrono::milli
 }
 
 asio::awaitable<core::Result<core::JobState>> JobQueue::cancel(std::string id) {
-  const auto state =
-      co_await from_callback<core::Result<core::JobState>>([&](auto done) { store_.cancel(id, core::unix_us(), std::move(done)); });
-  if (!state) co_return state;
-  if (const auto found = active_.find(id); found != active_.end() && *state == core::JobState::running) {
+  auto start = [this, &id](auto done) { store_.cancel(id, core::unix_us(), std::move(done)); };
+  const auto cancelled = co_await from_callback<core::Result<storage::Cancelled>>(std::move(start));
+  if (!cancelled) co_return std::unexpected(cancelled.error());
+  if (cancelled->ended_now) {
+    shares_.queued(cancelled->owner, -1);
+    forget_unfinished(id);
+    wake_waiters(id);
+  }
+  if (cancelled->state != core::JobState::running) co_return cancelled->state;
+  if (const auto found = active_.find(id); found != active_.end()) {
     const auto job = found->second;
     job->cancelled = true;
     job->stop_running();
-    co_return state;
+    co_return cancelled->state;
   }
-  const auto now = *state == core::JobState::finished ? core::Result<storage::StoredJob>() : store_.get(id);
-  if (!now || (*state != core::JobState::finished && now->state != core::JobState::finished)) co_return state;
-  const bool ours = unfinished_.contains(id);
-  forget_unfinished(id);
-  if (!ours) count_unfinished();
-  wake_waiters(id);
-  co_return core::JobState::finished;
+  // It came to its end, or went back into the queue and ended there, while this answer was on its way.
+  const auto now = store_.get(id);
+  co_return now ? now->state : cancelled->state;
 }
 
 core::Status JobQueue::set_paused(const std::string& id, bool paused) {
@@ -404,11 +454,10 @@ void JobQueue::wake_waiters(const std::string& id) {
   watches_.tell(id, true);
 }
 
-void JobQueue::count_unfinished() {
-  const auto depth = store_.depth();
-  if (!depth) return;
-  const auto all = depth->queued + depth->running;
-  inherited_ = all > unfinished_.size() ? all - unfinished_.size() : 0;
+void JobQueue::give_back_share(const ActiveJob& job, double slot_seconds) {
+  if (!shares_.ended(job.owner, slot_seconds)) return;
+  ++arrivals_;
+  work_arrived_.one();
 }
 
 std::uint64_t JobQueue::queued() const {

@@ -17,6 +17,7 @@
 #include <unordered_set>
 
 #include "server/active_job.h"
+#include "server/fair_share.h"
 #include "server/job_watch.h"
 #include "server/jobs.h"
 #include "server/metrics.h"
@@ -35,7 +36,7 @@ class JobQueue final : public Jobs {
 
   /// All but `options` outlive the queue and the running of `io`. Large documents are read and made in `threads`.
   JobQueue(boost::asio::io_context& io, storage::Store& store, SlotPool& pool, Runner& runner, const images::Catalogue& catalogue,
-           boost::asio::thread_pool& threads, Metrics& metrics, Options options);
+           boost::asio::thread_pool& threads, Metrics& metrics, FairShare& shares, Options options);
 
   /// Starts the workers. Fails where the store cannot be read.
   core::Status start();
@@ -45,6 +46,7 @@ class JobQueue final : public Jobs {
 
   boost::asio::awaitable<core::Result<storage::Submitted>> submit(storage::NewJob job) override;
   boost::asio::awaitable<core::Result<std::vector<storage::Submitted>>> submit_all(std::vector<storage::NewJob> jobs) override;
+  std::optional<std::uint64_t> room(const std::string& owner) const override { return shares_.room(owner); }
   std::unique_ptr<JobWatch> watch(const std::vector<std::string>& ids, News news) override { return watches_.watch(ids, news); }
   std::optional<Progress> progress(const std::string& id) const override;
   void tell_output(const std::string& id) override;
@@ -62,6 +64,7 @@ class JobQueue final : public Jobs {
 
  private:
   boost::asio::awaitable<void> work();
+  boost::asio::awaitable<core::Result<std::optional<storage::ClaimedJob>>> claim();
   /// Runs a claimed job, then lets its end be committed in the background.
   boost::asio::awaitable<void> run_claimed(storage::ClaimedJob claimed, SlotLease lease);
   boost::asio::awaitable<core::Result<core::JobResult>> run_in(ActiveJob& job, const std::string& request, SlotLease lease);
@@ -76,7 +79,7 @@ class JobQueue final : public Jobs {
   void note_storage(const core::Status& status);
   void forget_unfinished(const std::string& id);
   void wake_waiters(const std::string& id);
-  void count_unfinished();
+  void give_back_share(const ActiveJob& job, double slot_seconds);
   [[nodiscard]] std::uint64_t queued() const;
   [[nodiscard]] bool is_known(const storage::NewJob& job) const;
 
@@ -87,6 +90,7 @@ class JobQueue final : public Jobs {
   const images::Catalogue& catalogue_;
   boost::asio::thread_pool& threads_;
   Metrics& metrics_;
+  FairShare& shares_;
   const Options options_;
 
   std::unordered_map<std::string, std::shared_ptr<ActiveJob>> active_;  // claimed, end not committed

@@ -66,11 +66,13 @@ class Jobs {
   virtual ~Jobs() = default;
 
   /// Durable when it returns. `job.id` and `job.created_us` are filled in here. conflict: idempotency key used with another body;
-  /// unavailable: queue full, draining or the disk is.
+  /// unavailable: the queue or the owner's share of it is full, draining, or the disk is.
   virtual boost::asio::awaitable<core::Result<storage::Submitted>> submit(storage::NewJob job) = 0;
-  /// Several jobs in one transaction: as many of them, from the first, as the queue has room for; those are in the answer, in order. Else
-  /// as submit().
+  /// Several jobs of one owner in one transaction: as many of them, from the first, as there is room for; those are in the answer, in
+  /// order. Else as submit().
   virtual boost::asio::awaitable<core::Result<std::vector<storage::Submitted>>> submit_all(std::vector<storage::NewJob> jobs) = 0;
+  /// How many more jobs of that owner may be queued; nothing: as many as the queue takes.
+  virtual std::optional<std::uint64_t> room(const std::string& owner) const = 0;
   /// Must not outlive this object.
   virtual std::unique_ptr<JobWatch> watch(const std::vector<std::string>& ids, News news) = 0;
   /// Nothing where this process does not run it now.

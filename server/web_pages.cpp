@@ -179,6 +179,7 @@ void add_page_routes(Router& router, const WebPages& pages) {
   for (const char* address : {"/", "/jobs", "/jobs/{id}", "/system"})
     router.add({.method = "GET",
                 .pattern = address,
+                .scope = Scope::none,
                 .handler = [document](Call call) -> awaitable<Response> { co_return file_response(*document, false, call.request); },
                 .media_type = "text/html"});
   for (const auto& [name, file] : pages.files()) {
@@ -186,11 +187,13 @@ void add_page_routes(Router& router, const WebPages& pages) {
     const auto* one = &file;
     router.add({.method = "GET",
                 .pattern = "/" + name,
+                .scope = Scope::none,
                 .handler = [one](Call call) -> awaitable<Response> { co_return file_response(*one, false, call.request); },
                 .media_type = file.content_type.substr(0, file.content_type.find(';'))});
   }
   router.add({.method = "GET",
               .pattern = "/assets/{file}",
+              .scope = Scope::none,
               .handler = [&pages](Call call) -> awaitable<Response> {
                 const auto* file = pages.find(std::string(kAssets) + "/" + call.path_values[0]);
                 if (file == nullptr) co_return problem_response(404, "no such file; the pages may have changed: load them again");

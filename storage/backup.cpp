@@ -9,9 +9,9 @@
 #include <sqlite3.h>
 
 #include <cerrno>
-#include <cstdlib>
 
 #include "core/fd.h"
+#include "storage/as_owner.h"
 #include "storage/connection.h"
 #include "storage/schema.h"
 
@@ -20,27 +20,6 @@ namespace {
 
 constexpr int kPagesAStep = 1024;
 constexpr int kBusyTimeoutMs = 5000;
-
-/// Another user's rights while it lives; our own saved ones come back.
-class Reader {
- public:
-  explicit Reader(const Backup& backup) {
-    if (::geteuid() != 0) return;
-    if (backup.reader_gid && ::setegid(*backup.reader_gid) != 0) failed_ = errno;
-    if (backup.reader_uid && ::seteuid(*backup.reader_uid) != 0) failed_ = errno;
-    changed_ = true;
-  }
-  Reader(const Reader&) = delete;
-  Reader& operator=(const Reader&) = delete;
-  ~Reader() {
-    if (changed_ && (::seteuid(0) != 0 || ::setegid(0) != 0)) std::abort();  // nothing may go on with rights that nobody knows
-  }
-  [[nodiscard]] int failed() const { return failed_; }
-
- private:
-  bool changed_ = false;
-  int failed_ = 0;
-};
 
 /// Removes the copy unless it is kept.
 class Unfinished {
@@ -58,7 +37,7 @@ class Unfinished {
 };
 
 core::Status copy_pages(const Backup& backup, SQLite::Database& copy) {
-  const Reader reader(backup);
+  const AsOwner reader(backup.reader_uid.value_or(::geteuid()), backup.reader_gid.value_or(::getegid()));
   if (reader.failed() != 0)
     return std::unexpected(core::Error{core::ErrorKind::internal, "cannot become the owner of " + backup.database, reader.failed()});
   Connection source(backup.database, Connection::Mode::read_only, kBusyTimeoutMs);

@@ -24,11 +24,13 @@ std::string list_statement(const ListQuery& query) {
   } else {
     sql += "jobs";
     if (query.state == core::JobState::queued) sql += " INDEXED BY jobs_queued";
-    if (query.state == core::JobState::running) sql += " INDEXED BY jobs_running";
+    else if (query.state == core::JobState::running) sql += " INDEXED BY jobs_running";
+    else if (query.owner) sql += " INDEXED BY jobs_by_owner";
   }
   sql += " WHERE " + id + " < ?";
   if (query.state) sql += " AND jobs.state = '" + std::string(core::name(*query.state)) + "'";
   if (query.verdict) sql += " AND jobs.verdict = ?";
+  if (query.owner) sql += " AND jobs.owner = ? AND jobs.owner <> ''";  // the second is what makes jobs_by_owner fit
   if (by_label) sql += " AND labels.key = ? AND labels.value = ?";
   for (std::size_t i = 1; i < query.labels.size(); ++i)
     sql += " AND EXISTS (SELECT 1 FROM labels AS other WHERE other.job_id = jobs.id AND other.key = ? AND other.value = ?)";
@@ -40,6 +42,7 @@ std::vector<std::string> list_ids(Connection& connection, const ListQuery& query
   int parameter = 0;
   ids->bind(++parameter, query.before_id ? *query.before_id : std::string(kAfterEveryId));
   if (query.verdict) ids->bind(++parameter, std::string(core::name(*query.verdict)));
+  if (query.owner) ids->bind(++parameter, *query.owner);
   for (const auto& [key, value] : query.labels) {
     ids->bind(++parameter, key);
     ids->bind(++parameter, value);
@@ -58,21 +61,46 @@ void JobReader::read_labels(StoredJob& job) {
   while (labels->executeStep()) job.labels.emplace(labels->getColumn(0).getString(), labels->getColumn(1).getString());
 }
 
-// Hops from priority to priority along the index of the queue, and looks at the first id of each: a few seeks, however long the queue is.
+// Hops from owner to owner and from priority to priority along the index of the queue, and looks at the first id of each: a few seeks,
+// however long the queue is.
 core::Result<std::optional<std::int64_t>> JobReader::oldest_queued_us() {
   Query oldest = connection_.query(
-      "WITH RECURSIVE level (priority) AS ("
-      "  SELECT max(priority) FROM jobs INDEXED BY jobs_queued WHERE state = 'queued'"
+      "WITH RECURSIVE hop (owner) AS ("
+      "  SELECT min(owner) FROM jobs INDEXED BY jobs_queued WHERE state = 'queued'"
       "  UNION ALL"
-      "  SELECT (SELECT max(priority) FROM jobs INDEXED BY jobs_queued WHERE state = 'queued' AND priority < level.priority)"
+      "  SELECT (SELECT min(owner) FROM jobs INDEXED BY jobs_queued WHERE state = 'queued' AND owner > hop.owner)"
+      "  FROM hop WHERE hop.owner IS NOT NULL"
+      "), level (owner, priority) AS ("
+      "  SELECT owner, (SELECT max(priority) FROM jobs INDEXED BY jobs_queued WHERE state = 'queued' AND owner = hop.owner)"
+      "  FROM hop WHERE owner IS NOT NULL"
+      "  UNION ALL"
+      "  SELECT owner, (SELECT max(priority) FROM jobs INDEXED BY jobs_queued"
+      "                 WHERE state = 'queued' AND owner = level.owner AND priority < level.priority)"
       "  FROM level WHERE level.priority IS NOT NULL"
       "), first (id) AS ("
-      "  SELECT (SELECT min(id) FROM jobs INDEXED BY jobs_queued WHERE state = 'queued' AND priority = level.priority)"
+      "  SELECT (SELECT min(id) FROM jobs INDEXED BY jobs_queued"
+      "          WHERE state = 'queued' AND owner = level.owner AND priority = level.priority)"
       "  FROM level WHERE level.priority IS NOT NULL"
       ") SELECT min(created_us) FROM first JOIN jobs ON jobs.id = first.id");
   oldest->executeStep();
   return optional_int64(oldest->getColumn(0));
 }
+
+core::Result<std::string> JobReader::owner(const std::string& id) {
+  Query row = connection_.query("SELECT owner FROM jobs WHERE id = ?");
+  row->bindNoCopy(1, id);
+  if (!row->executeStep()) return core::error(core::ErrorKind::not_found, "no job " + id);
+  return row->getColumn(0).getString();
+}
+
+core::Result<std::map<std::string, std::uint64_t>> JobReader::queued_by_owner() {
+  std::map<std::string, std::uint64_t> counts;
+  Query rows = connection_.query("SELECT owner, count(*) FROM jobs INDEXED BY jobs_queued WHERE state = 'queued' GROUP BY owner");
+  while (rows->executeStep()) counts.emplace(rows->getColumn(0).getString(), static_cast<std::uint64_t>(rows->getColumn(1).getInt64()));
+  return counts;
+}
+
+core::Result<std::vector<AccessKey>> JobReader::keys() { return KeyTable(connection_).all(); }
 
 core::Result<bool> JobReader::knows_key(const std::string& owner, const std::string& key) {
   Query known = connection_.query("SELECT 1 FROM idempotency_keys WHERE owner = ? AND key = ?");
@@ -91,7 +119,7 @@ core::Result<std::optional<std::string>> JobReader::id_before_newest(std::uint64
 core::Result<StoredJob> JobReader::get(const std::string& id) {
   Query row = connection_.query(
       "SELECT jobs.id, state, verdict, message, priority, attempt, created_us, started_us, finished_us, cancel_requested, "
-      "requests.document, coalesce(results.document, '') "
+      "owner, requests.document, coalesce(results.document, '') "
       "FROM jobs LEFT JOIN requests ON requests.job_id = jobs.id LEFT JOIN results ON results.job_id = jobs.id WHERE jobs.id = ?");
   row->bindNoCopy(1, id);
   if (!row->executeStep()) return core::error(core::ErrorKind::not_found, "no job " + id);
@@ -111,8 +139,9 @@ core::Result<StoredJob> JobReader::get(const std::string& id) {
   job.started_us = optional_int64(row->getColumn(7));
   job.finished_us = optional_int64(row->getColumn(8));
   job.cancel_requested = row->getColumn(9).getInt() != 0;
-  job.request = row->getColumn(10).getString();
-  job.result = row->getColumn(11).getString();
+  job.owner = row->getColumn(10).getString();
+  job.request = row->getColumn(11).getString();
+  job.result = row->getColumn(12).getString();
   read_labels(job);
   return job;
 }

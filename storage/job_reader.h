@@ -14,8 +14,11 @@ class JobReader {
 
   // Each of these reads from one snapshot: call inside a transaction.
   core::Result<StoredJob> get(const std::string& id);
+  core::Result<std::string> owner(const std::string& id);
   core::Result<std::vector<StoredJob>> list(const ListQuery& query);
   core::Result<bool> knows_key(const std::string& owner, const std::string& key);
+  core::Result<std::vector<AccessKey>> keys();
+  core::Result<std::map<std::string, std::uint64_t>> queued_by_owner();
   core::Result<std::optional<std::int64_t>> oldest_queued_us();
   core::Result<std::optional<std::string>> id_before_newest(std::uint64_t count);
   core::Result<Store::Slice> output(const std::string& id, int index, Stream stream, std::uint64_t offset, std::uint64_t length);

@@ -27,10 +27,11 @@ std::optional<core::Result<Submitted>> JobTables::submitted_before(const NewJob&
 }
 
 void JobTables::insert_job(const NewJob& job) {
-  Query row = connection_.query("INSERT INTO jobs (id, state, priority, created_us) VALUES (?, 'queued', ?, ?)");
+  Query row = connection_.query("INSERT INTO jobs (id, state, priority, created_us, owner) VALUES (?, 'queued', ?, ?, ?)");
   row->bindNoCopy(1, job.id);
   row->bind(2, job.priority);
   row->bind(3, job.created_us);
+  row->bindNoCopy(4, job.owner);
   row->exec();
   Query request = connection_.query("INSERT INTO requests (job_id, document) VALUES (?, ?)");
   request->bindNoCopy(1, job.id);
@@ -73,12 +74,31 @@ core::Result<std::vector<Submitted>> JobTables::submit_all(const std::vector<New
   return submitted;
 }
 
-core::Result<std::optional<ClaimedJob>> JobTables::claim(std::int64_t now_us) {
+// Hops from owner to owner along the index of the queue: a seek for each, however many jobs they have.
+std::vector<std::string> JobTables::owners_queued() {
+  Query hop = connection_.query("WITH RECURSIVE hop (owner) AS ("
+                                "  SELECT min(owner) FROM jobs INDEXED BY jobs_queued WHERE state = 'queued'"
+                                "  UNION ALL"
+                                "  SELECT (SELECT min(owner) FROM jobs INDEXED BY jobs_queued WHERE state = 'queued' AND owner > hop.owner)"
+                                "  FROM hop WHERE hop.owner IS NOT NULL"
+                                ") SELECT owner FROM hop WHERE owner IS NOT NULL");
+  std::vector<std::string> owners;
+  while (hop->executeStep()) owners.push_back(hop->getColumn(0).getString());
+  return owners;
+}
+
+core::Result<std::optional<ClaimedJob>> JobTables::claim(std::int64_t now_us, const PickOwner& pick) {
+  const auto owners = owners_queued();
+  if (owners.empty()) return std::nullopt;
+  const auto owner = pick(owners);
+  if (!owner) return std::nullopt;
   ClaimedJob job;
+  job.owner = *owner;
   {
     Query next = connection_.query("SELECT id, attempt, created_us FROM jobs INDEXED BY jobs_queued "
-                                   "WHERE state = 'queued' ORDER BY priority DESC, id LIMIT 1");
-    if (!next->executeStep()) return std::nullopt;
+                                   "WHERE state = 'queued' AND owner = ? ORDER BY priority DESC, id LIMIT 1");
+    next->bindNoCopy(1, job.owner);
+    if (!next->executeStep()) return core::error(core::ErrorKind::internal, "an owner without queued jobs was picked");
     job.id = next->getColumn(0).getString();
     job.attempt = next->getColumn(1).getInt() + 1;
     job.created_us = next->getColumn(2).getInt64();
@@ -144,7 +164,7 @@ core::Status JobTables::finish(const Finish& finish) {
   return {};
 }
 
-core::Status JobTables::requeue(const std::string& id, int attempt, std::int64_t now_us) {
+core::Result<core::JobState> JobTables::requeue(const std::string& id, int attempt, std::int64_t now_us) {
   Query cancelled = connection_.query("UPDATE jobs SET state = 'finished', verdict = 'cancelled', finished_us = ? "
                                       "WHERE id = ? AND state = 'running' AND attempt = ? AND cancel_requested = 1");
   cancelled->bind(1, now_us);
@@ -152,7 +172,7 @@ core::Status JobTables::requeue(const std::string& id, int attempt, std::int64_t
   cancelled->bind(3, attempt);
   if (cancelled->exec() == 1) {
     change_ = {.queued = 0, .running = -1};
-    return {};
+    return core::JobState::finished;
   }
   Query queued =
       connection_.query("UPDATE jobs SET state = 'queued', started_us = NULL WHERE id = ? AND state = 'running' AND attempt = ?");
@@ -160,23 +180,24 @@ core::Status JobTables::requeue(const std::string& id, int attempt, std::int64_t
   queued->bind(2, attempt);
   if (queued->exec() != 1) return std::unexpected(lease_error(id, attempt));
   change_ = {.queued = 1, .running = -1};
-  return {};
+  return core::JobState::queued;
 }
 
-core::Result<core::JobState> JobTables::cancel(const std::string& id, std::int64_t now_us) {
-  core::JobState state{};
+core::Result<Cancelled> JobTables::cancel(const std::string& id, std::int64_t now_us) {
+  Cancelled cancelled;
   {
-    Query job = connection_.query("SELECT state FROM jobs WHERE id = ?");
+    Query job = connection_.query("SELECT state, owner FROM jobs WHERE id = ?");
     job->bindNoCopy(1, id);
     if (!job->executeStep()) return unknown_job(id);
-    state = core::job_state_from_name(job->getColumn(0).getString()).value();  // the column's CHECK knows the same names
+    cancelled.state = core::job_state_from_name(job->getColumn(0).getString()).value();  // the column's CHECK knows the same names
+    cancelled.owner = job->getColumn(1).getString();
   }
-  if (state == core::JobState::finished) return state;
-  if (state == core::JobState::running) {
+  if (cancelled.state == core::JobState::finished) return cancelled;
+  if (cancelled.state == core::JobState::running) {
     Query mark = connection_.query("UPDATE jobs SET cancel_requested = 1 WHERE id = ? AND cancel_requested = 0");
     mark->bindNoCopy(1, id);
     mark->exec();
-    return state;
+    return cancelled;
   }
   Query end =
       connection_.query("UPDATE jobs SET state = 'finished', verdict = 'cancelled', cancel_requested = 1, finished_us = ? WHERE id = ?");
@@ -184,7 +205,9 @@ core::Result<core::JobState> JobTables::cancel(const std::string& id, std::int64
   end->bindNoCopy(2, id);
   end->exec();
   change_ = {.queued = -1, .running = 0};
-  return core::JobState::finished;
+  cancelled.state = core::JobState::finished;
+  cancelled.ended_now = true;
+  return cancelled;
 }
 
 core::Status JobTables::forget(const std::string& id) {

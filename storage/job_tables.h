@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "storage/connection.h"
+#include "storage/key_table.h"
 #include "storage/store.h"
 
 namespace bailiff::storage {
@@ -32,21 +33,24 @@ class JobTables {
 
   core::Result<Submitted> submit(const NewJob& job);
   core::Result<std::vector<Submitted>> submit_all(const std::vector<NewJob>& jobs);
-  core::Result<std::optional<ClaimedJob>> claim(std::int64_t now_us);
+  core::Result<std::optional<ClaimedJob>> claim(std::int64_t now_us, const PickOwner& pick);
   core::Status finish(const Finish& finish);
-  core::Status requeue(const std::string& id, int attempt, std::int64_t now_us);
-  core::Result<core::JobState> cancel(const std::string& id, std::int64_t now_us);
+  core::Result<core::JobState> requeue(const std::string& id, int attempt, std::int64_t now_us);
+  core::Result<Cancelled> cancel(const std::string& id, std::int64_t now_us);
   core::Status forget(const std::string& id);
   core::Result<std::size_t> forget_old(const std::string& before_id, std::int64_t finished_before_us, int most);
   /// At start: no job runs. Those that did are queued again, or finished where their cancel was requested.
   void recover(std::int64_t now_us);
   [[nodiscard]] QueueDepth count_depth();
 
+  [[nodiscard]] KeyTable keys() { return KeyTable(connection_); }
+
   /// What the last write changed; zero again after the call.
   [[nodiscard]] DepthChange take_change() { return std::exchange(change_, {}); }
 
  private:
   std::optional<core::Result<Submitted>> submitted_before(const NewJob& job);
+  std::vector<std::string> owners_queued();
   void insert_job(const NewJob& job);
   void insert_output(const std::string& id, const Output& output);
   core::Status end_lease(const Finish& finish);

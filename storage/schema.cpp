@@ -66,6 +66,24 @@ CREATE TABLE idempotency_keys (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX idempotency_keys_by_job ON idempotency_keys (job_id);
 )sql",
+    // A job has an owner, and the queue is one for each of them.
+    R"sql(
+CREATE TABLE access_keys (
+  id TEXT NOT NULL PRIMARY KEY,
+  name TEXT NOT NULL,
+  digest BLOB NOT NULL,
+  scopes TEXT NOT NULL,
+  weight INTEGER NOT NULL,
+  max_queued INTEGER NOT NULL,
+  max_running INTEGER NOT NULL,
+  created_us INTEGER NOT NULL,
+  revoked_us INTEGER
+) STRICT, WITHOUT ROWID;
+ALTER TABLE jobs ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+DROP INDEX jobs_queued;
+CREATE INDEX jobs_queued ON jobs (owner, priority DESC, id) WHERE state = 'queued';
+CREATE INDEX jobs_by_owner ON jobs (owner, id) WHERE owner <> '';
+)sql",
 };
 
 std::unexpected<core::Error> refuse(const std::string& path, const std::string& why) {

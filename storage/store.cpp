@@ -72,9 +72,10 @@ class SqliteStore final : public Store {
     post<std::vector<Submitted>>(
         Writer::Urgency::new_work, bytes, [jobs = std::move(jobs)](JobTables& tables) { return tables.submit_all(jobs); }, std::move(done));
   }
-  void claim(std::int64_t now_us, Callback<std::optional<ClaimedJob>> done) override {
+  void claim(std::int64_t now_us, PickOwner pick, Callback<std::optional<ClaimedJob>> done) override {
     post<std::optional<ClaimedJob>>(
-        Writer::Urgency::progress, 0, [now_us](JobTables& tables) { return tables.claim(now_us); }, std::move(done));
+        Writer::Urgency::progress, 0, [now_us, pick = std::move(pick)](JobTables& tables) { return tables.claim(now_us, pick); },
+        std::move(done));
   }
   void finish(Finish finish, Callback<void> done) override {
     const std::size_t bytes = bytes_of(finish);
@@ -82,13 +83,13 @@ class SqliteStore final : public Store {
         Writer::Urgency::progress, bytes, [finish = std::move(finish)](JobTables& tables) { return tables.finish(finish); },
         std::move(done));
   }
-  void requeue(std::string id, int attempt, Callback<void> done) override {
-    post<void>(
+  void requeue(std::string id, int attempt, Callback<core::JobState> done) override {
+    post<core::JobState>(
         Writer::Urgency::progress, 0,
         [id = std::move(id), attempt](JobTables& tables) { return tables.requeue(id, attempt, core::unix_us()); }, std::move(done));
   }
-  void cancel(std::string id, std::int64_t now_us, Callback<core::JobState> done) override {
-    post<core::JobState>(
+  void cancel(std::string id, std::int64_t now_us, Callback<Cancelled> done) override {
+    post<Cancelled>(
         Writer::Urgency::new_work, 0, [id = std::move(id), now_us](JobTables& tables) { return tables.cancel(id, now_us); },
         std::move(done));
   }
@@ -104,6 +105,18 @@ class SqliteStore final : public Store {
     post<std::size_t>(Writer::Urgency::new_work, 0, std::move(work), std::move(done));
   }
 
+  void add_key(AccessKey key, Callback<void> done) override {
+    post<void>(Writer::Urgency::new_work, 0, [key = std::move(key)](JobTables& tables) { return tables.keys().add(key); }, std::move(done));
+  }
+  void revoke_key(std::string id, std::int64_t now_us, Callback<void> done) override {
+    post<void>(
+        Writer::Urgency::new_work, 0, [id = std::move(id), now_us](JobTables& tables) { return tables.keys().revoke(id, now_us); },
+        std::move(done));
+  }
+  core::Result<std::vector<AccessKey>> keys() override {
+    return read<std::vector<AccessKey>>([](JobReader reader) { return reader.keys(); });
+  }
+
   core::Result<StoredJob> get(const std::string& id) override {
     return read<StoredJob>([&](JobReader reader) { return reader.get(id); });
   }
@@ -115,6 +128,12 @@ class SqliteStore final : public Store {
   }
   core::Result<Slice> output(const std::string& id, int index, Stream stream, std::uint64_t offset, std::uint64_t length) override {
     return read<Slice>([&](JobReader reader) { return reader.output(id, index, stream, offset, length); });
+  }
+  core::Result<std::string> owner(const std::string& id) override {
+    return read<std::string>([&](JobReader reader) { return reader.owner(id); });
+  }
+  core::Result<std::map<std::string, std::uint64_t>> queued_by_owner() override {
+    return read<std::map<std::string, std::uint64_t>>([](JobReader reader) { return reader.queued_by_owner(); });
   }
   core::Result<QueueDepth> depth() override { return writer_->depth(); }
   core::Result<std::optional<std::string>> id_before_newest(std::uint64_t count) override {

@@ -19,6 +19,7 @@
 
 #include "core/result.h"
 #include "core/verdict.h"
+#include "storage/access_key.h"
 
 namespace bailiff::storage {
 
@@ -37,6 +38,7 @@ struct NewJob {
 
 struct ClaimedJob {
   std::string id;
+  std::string owner;
   int attempt = 1;
   std::string request;
   std::int64_t created_us = 0;
@@ -71,6 +73,7 @@ struct StoredJob {
   std::map<std::string, std::string> labels;
   std::int64_t created_us = 0;
   std::optional<std::int64_t> started_us, finished_us;
+  std::string owner;                    // as in NewJob
   std::string request;
   std::string result;                   // empty until finished, and of a job that was cancelled outside a slot
   bool cancel_requested = false;
@@ -80,6 +83,7 @@ struct ListQuery {
   std::optional<core::JobState> state;
   std::optional<core::Verdict> verdict;
   std::map<std::string, std::string> labels;  // all must match
+  std::optional<std::string> owner;           // not empty; nothing: of all
   std::optional<std::string> before_id;       // cursor: strictly older than this id
   int limit = 50;
 };
@@ -90,13 +94,17 @@ struct QueueDepth {
   std::uint64_t queued = 0, running = 0;
 };
 
+/// Says whose job is claimed next: one of `owners`, which are those that have queued jobs, in order; nothing: none of them now. Called on
+/// the writer thread, once for each claim. Must not block or throw.
+using PickOwner = std::function<std::optional<std::string>(const std::vector<std::string>& owners)>;
+
 struct Options {
-  std::string path;                     // database file, or ":memory:" (then reads share the writer's connection)
-  int busy_timeout_ms = 5000;           // longest wait for a lock of another process, or for a free reading connection
-  std::size_t max_batch = 512;          // writes in one transaction
-  std::size_t max_waiting = 16'384;     // submits and cancels that wait for the writer; what ends or starts a job has room above it
+  std::string path;  // database file, or ":memory:" (then reads share the writer's connection)
+  int busy_timeout_ms = 5000;  // longest wait for a lock of another process, or for a free reading connection
+  std::size_t max_batch = 512;  // writes in one transaction
+  std::size_t max_waiting = 16'384;  // submits and cancels that wait for the writer; what ends or starts a job has room above it
   std::size_t max_waiting_bytes = 512U << 20;  // of requests, results and outputs that wait
-  std::size_t readers = 4;              // read-only connections
+  std::size_t readers = 4;  // read-only connections
   /// Told of each commit on the writer thread: how long the transaction took, and its writes. Must not block, throw or close().
   std::function<void(std::chrono::microseconds took, std::size_t writes)> on_commit = {};
 };
@@ -111,6 +119,12 @@ struct Submitted {
   bool existed = false;
 };
 
+struct Cancelled {
+  core::JobState state = core::JobState::finished;
+  bool ended_now = false;  // this call took it out of the queue
+  std::string owner;
+};
+
 class Store {
  public:
   /// Opens or creates, migrates, and puts every job that was running back into the queue (cancelled ones are finished as cancelled).
@@ -122,15 +136,16 @@ class Store {
   virtual void submit(NewJob job, Callback<Submitted> done) = 0;
   /// All of them in one transaction, or none: `id`s in the order of the jobs. conflict: of one of them, as submit().
   virtual void submit_all(std::vector<NewJob> jobs, Callback<std::vector<Submitted>> done) = 0;
-  /// The next queued job by priority (higher first), then age: now running, its attempt one higher. Nothing where the queue is empty.
-  virtual void claim(std::int64_t now_us, Callback<std::optional<ClaimedJob>> done) = 0;
+  /// The next queued job of the owner that `pick` names, by priority (higher first), then age: now running, its attempt one higher. Nothing
+  /// where the queue is empty or none was picked.
+  virtual void claim(std::int64_t now_us, PickOwner pick, Callback<std::optional<ClaimedJob>> done) = 0;
   virtual void finish(Finish finish, Callback<void> done) = 0;
   /// Back into the queue (a slot died, a drain). The attempt must hold the lease. One whose cancel was requested is finished as
-  /// cancelled instead: its end is certain, so it must not run again.
-  virtual void requeue(std::string id, int attempt, Callback<void> done) = 0;
+  /// cancelled instead: its end is certain, so it must not run again. Gives its state: queued or finished.
+  virtual void requeue(std::string id, int attempt, Callback<core::JobState> done) = 0;
   /// A queued job is finished as cancelled at once; a running one is marked and its state returned, so the caller can stop it;
   /// a finished one is left as it is. not_found for an unknown id.
-  virtual void cancel(std::string id, std::int64_t now_us, Callback<core::JobState> done) = 0;
+  virtual void cancel(std::string id, std::int64_t now_us, Callback<Cancelled> done) = 0;
 
   /// A finished job goes, with its request, result, outputs, labels and idempotency key. not_found; conflict: it is not finished.
   virtual void forget(std::string id, Callback<void> done) = 0;
@@ -139,7 +154,18 @@ class Store {
   /// forget(). Gives how many.
   virtual void forget_old(std::string before_id, std::int64_t finished_before_us, int most, Callback<std::size_t> done) = 0;
 
+  /// conflict: the id exists.
+  virtual void add_key(AccessKey key, Callback<void> done) = 0;
+  /// It stays, as revoked since then. not_found; one that was revoked before keeps its time.
+  virtual void revoke_key(std::string id, std::int64_t now_us, Callback<void> done) = 0;
+  /// All of them, the oldest first, those that were revoked too.
+  virtual core::Result<std::vector<AccessKey>> keys() = 0;
+
   virtual core::Result<StoredJob> get(const std::string& id) = 0;
+  /// Whose it is. not_found.
+  virtual core::Result<std::string> owner(const std::string& id) = 0;
+  /// Jobs that are queued, by owner; none that has none.
+  virtual core::Result<std::map<std::string, std::uint64_t>> queued_by_owner() = 0;
   /// Newest first, at most `limit`. invalid: more than kMaxListLabels labels.
   virtual core::Result<std::vector<StoredJob>> list(const ListQuery& query) = 0;
   /// Whether a job has that idempotency key.

@@ -31,7 +31,7 @@ LIBRARIES = {  # first part of an include in <> -> the rooms that may use it; wh
     "sqlite3.h": {"storage"},
     "seccomp.h": {"sandbox"},
     "toml++": {"images", "server"},
-    "openssl": {"images", "server"},
+    "openssl": {"images", "storage", "server"},
     "archive.h": {"images"},
     "archive_entry.h": {"images"},
     "fmt": {"images", "storage", "server", "cli"},

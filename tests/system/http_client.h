@@ -22,11 +22,14 @@ class HttpClient {
   HttpAnswer post(const std::string& path, const nlohmann::json& body, const std::vector<std::string>& headers = {}) const {
     return send("POST", path, body.is_null() ? "" : body.dump(), headers);
   }
-  HttpAnswer remove(const std::string& path) const { return send("DELETE", path, "", {}); }
+  HttpAnswer remove(const std::string& path, const std::vector<std::string>& headers = {}) const {
+    return send("DELETE", path, "", headers);
+  }
   /// POST of a file's bytes.
   HttpAnswer post_bytes(const std::string& path, const std::string& bytes) const {
     return send("POST", path, bytes, {"Content-Type: application/octet-stream"});
   }
+  [[nodiscard]] const std::string& url() const { return base_url_; }
 
  private:
   HttpAnswer send(const char* method, const std::string& path, const std::string& body, std::vector<std::string> headers) const;

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <algorithm>
 
 #include <cstdlib>
 #include <filesystem>
@@ -55,8 +56,8 @@ bool eventually(const std::function<bool()>& condition, milliseconds at_most) {
 
 ServerProcess::ServerProcess(const std::string& data, const std::string& log, const std::string& cgroup,
                              const std::vector<std::string>& arguments) {
-  std::vector<std::string> all = {BAILIFFD_PATH,     "--listen", "127.0.0.1:0", "--data",      data,
-                                  "--cgroup-parent", cgroup,     "--languages", LANGUAGES_PATH};
+  std::vector<std::string> all = {BAILIFFD_PATH, "--data", data, "--cgroup-parent", cgroup, "--languages", LANGUAGES_PATH};
+  if (std::ranges::find(arguments, "--listen") == arguments.end()) all.insert(all.end(), {"--listen", "127.0.0.1:0"});
   all.insert(all.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
   for (auto& argument : all) argv.push_back(argument.data());

@@ -23,7 +23,7 @@ bool eventually(const std::function<bool()>& condition, std::chrono::millisecond
 /// One run of bailiffd. Its destructor ends it the hard way if nobody did before.
 class ServerProcess {
  public:
-  /// `arguments` come after --listen, --data and --cgroup-parent. Waits for the line that tells the port.
+  /// `arguments` come after --data, --cgroup-parent and, where they have none, --listen. Waits for the line that tells the port.
   ServerProcess(const std::string& data, const std::string& log, const std::string& cgroup, const std::vector<std::string>& arguments);
   ServerProcess(const ServerProcess&) = delete;
   ~ServerProcess();

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "cli/doctor.h"
+#include "cli/top.h"
 
 namespace bailiff::cli {
 namespace {
@@ -45,6 +46,36 @@ TEST(Sanitise, KeepsTextAndShowsControls) {
             "\uFFFD"
             "31m\uFFFD");
   EXPECT_EQ(sanitise_line("a\nb\tc"), "a b c");
+}
+
+TEST(Top, ReadsMetrics) {
+  const std::string metrics = "# HELP a_total x\n# TYPE a_total counter\na_total{verdict=\"ok\"} 12\na_total{x=\"1\",verdict=\"bad\"} 3.5\n"
+                              "a_total{verdict=\"ok\",x=\"2\"} 1\na_total_more{verdict=\"ok\"} 100\nplain 7\na_total{verdict=\"z\"} none\n";
+  EXPECT_EQ(metric_values(metrics, "a_total", "verdict"), (std::map<std::string, double>{{"ok", 13}, {"bad", 3.5}}));
+  EXPECT_EQ(metric_values(metrics, "plain", ""), (std::map<std::string, double>{{"", 7}}));
+  EXPECT_TRUE(metric_values(metrics, "nothing", "").empty());
+}
+
+TEST(Top, ShowsRatesAndFitsTheScreen) {
+  TopLook look;
+  look.system = {{"version", "1"},
+                 {"ready", true},
+                 {"slots", {{{"state", "busy"}}, {{"state", "idle"}}, {{"state", "dead"}}}},
+                 {"queue", {{"queued", 7}, {"running", 1}, {"bound", 100}}}};
+  look.jobs = {{"items", Json::array()}};
+  for (int i = 0; i < 50; ++i)
+    look.jobs["items"].push_back({{"id", "job" + std::to_string(i)}, {"state", "queued"}, {"language", "\x1b[2J"}});
+  TopLook before = look;
+  before.finished = {{"ok", 10}};
+  look.finished = {{"ok", 30}, {"runtime_error", 4}};
+  const auto page = render_top(look, &before, 2, 20, kPlain);
+  EXPECT_THAT(page, HasSubstr("1 of 3 busy  #.x"));
+  EXPECT_THAT(page, HasSubstr("7 waiting of 100"));
+  EXPECT_THAT(page, HasSubstr("12.0 a second  ok 10.0  runtime_error 2.0"));
+  EXPECT_THAT(page, Not(HasSubstr("\x1b")));
+  EXPECT_LE(std::ranges::count(page, '\n'), 20);
+  EXPECT_GE(std::ranges::count(page, '\n'), 18);
+  EXPECT_THAT(render_top(look, nullptr, 1, 20, kPlain), Not(HasSubstr("a second")));
 }
 
 TEST(Sanitise, LeavesNoControlByteWhateverComes) {

@@ -58,11 +58,26 @@ class FakeStore final : public storage::Store {
   void forget_old(std::string, std::int64_t, int, storage::Callback<std::size_t>) override {}
   core::Result<bool> knows_key(const std::string&, const std::string&) override { return false; }
   core::Result<std::optional<std::string>> id_before_newest(std::uint64_t) override { return std::nullopt; }
-  void claim(std::int64_t, storage::Callback<std::optional<storage::ClaimedJob>>) override {}
+  void claim(std::int64_t, storage::PickOwner, storage::Callback<std::optional<storage::ClaimedJob>>) override {}
   void finish(storage::Finish, storage::Callback<void>) override {}
-  void requeue(std::string, int, storage::Callback<void>) override {}
-  void cancel(std::string, std::int64_t, storage::Callback<core::JobState>) override {}
+  void requeue(std::string, int, storage::Callback<core::JobState>) override {}
+  void cancel(std::string, std::int64_t, storage::Callback<storage::Cancelled>) override {}
   void close() override {}
+  void add_key(storage::AccessKey, storage::Callback<void> done) override {
+    done(key_fault ? std::unexpected(*key_fault) : core::Status{});
+  }
+  void revoke_key(std::string, std::int64_t, storage::Callback<void> done) override {
+    done(key_fault ? std::unexpected(*key_fault) : core::Status{});
+  }
+  core::Result<std::vector<storage::AccessKey>> keys() override { return kept_keys; }
+  std::vector<storage::AccessKey> kept_keys;  // before the server starts
+  std::optional<core::Error> key_fault;
+  core::Result<std::string> owner(const std::string& id) override {
+    const auto job = get(id);
+    if (!job) return std::unexpected(job.error());
+    return job->owner;
+  }
+  core::Result<std::map<std::string, std::uint64_t>> queued_by_owner() override { return std::map<std::string, std::uint64_t>{}; }
 
   core::Result<storage::StoredJob> get(const std::string& id) override {
     const std::lock_guard lock(mutex_);
@@ -81,6 +96,7 @@ class FakeStore final : public storage::Store {
         return label != stored.labels.end() && label->second == wanted.second;
       });
       if (query.before_id && id >= *query.before_id) continue;
+      if (query.owner && *query.owner != stored.owner) continue;
       if (labelled && (!query.state || *query.state == stored.state) && (!query.verdict || query.verdict == stored.verdict))
         found.push_back(stored);
     }
@@ -163,6 +179,7 @@ class FakeJobs final : public Jobs {
     stored.id = id_;
     stored.created_us = 1'767'225'600'000'000 + count_;
     stored.priority = job.priority;
+    stored.owner = job.owner;
     stored.labels = job.labels;
     stored.request = job.request;
     store_.put(stored);
@@ -172,13 +189,14 @@ class FakeJobs final : public Jobs {
     ++transactions;
     std::vector<storage::Submitted> submitted;
     for (auto& job : jobs) {
-      if (submitted.size() >= room) break;
+      if (submitted.size() >= queue_room) break;
       auto one = co_await submit(std::move(job));
       if (!one) co_return std::unexpected(one.error());
       submitted.push_back(*one);
     }
     co_return submitted;
   }
+  std::optional<std::uint64_t> room(const std::string&) const override { return owner_room; }
   std::unique_ptr<JobWatch> watch(const std::vector<std::string>& ids, News news) override { return watches.watch(ids, news); }
   std::optional<Progress> progress(const std::string& id) const override {
     const auto found = running.find(id);
@@ -267,7 +285,8 @@ class FakeJobs final : public Jobs {
 
   JobWatches watches{io_.get_executor()};
   std::map<std::string, Progress> running;
-  std::size_t room = 1000;  // of the queue, for a batch
+  std::optional<std::uint64_t> owner_room;  // of one key
+  std::size_t queue_room = 1000;            // for a batch
   int transactions = 0, output_questions = 0;
   bool is_ready = true, finish_at_once = false;
   int waiters = 0;  // inside wait_finished

@@ -53,9 +53,26 @@ TEST(ApiJob, HasTheFieldsOfTheContract) {
   ASSERT_TRUE(job);
   std::vector<std::string> names;
   for (const auto& [name, value] : job->items()) names.push_back(name);
-  EXPECT_EQ(names, (std::vector<std::string>{"id", "state", "paused", "verdict", "message", "created_at", "started_at", "finished_at",
-                                             "attempt", "language", "language_version", "image", "image_digest", "labels", "priority",
-                                             "steps", "tests", "score", "artifacts"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"id",
+                                             "state",
+                                             "paused",
+                                             "verdict",
+                                             "message",
+                                             "created_at",
+                                             "started_at",
+                                             "finished_at",
+                                             "attempt",
+                                             "language",
+                                             "language_version",
+                                             "image",
+                                             "image_digest",
+                                             "labels",
+                                             "priority",
+                                             "owner",
+                                             "steps",
+                                             "tests",
+                                             "score",
+                                             "artifacts"}));
   EXPECT_EQ((*job)["language"], "cpp");
   EXPECT_EQ((*job)["image_digest"], "sha256:0");
   EXPECT_EQ((*job)["verdict"], "wrong_answer");

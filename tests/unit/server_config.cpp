@@ -125,13 +125,11 @@ TEST_F(ConfigTest, ADefaultAboveTheCeilingIsRefusedAndAnUnsetOneIsLowered) {
   EXPECT_EQ(line->config.compile.memory_bytes, core::kMiB);
 }
 
-TEST_F(ConfigTest, AnOpenDoorNeedsAWord) {
-  for (const char* address : {"0.0.0.0:80", "[::]:80", "192.168.1.1:80"}) {
-    const auto said = failure({"--listen", address});
-    EXPECT_NE(said.find("allow_insecure_listen = true"), std::string::npos) << said;
-    EXPECT_TRUE(load_config({"--listen", address, "--allow-insecure-listen"}, {})) << address;
-    EXPECT_TRUE(load_config({"--listen", address}, {"BAILIFF_ALLOW_INSECURE_LISTEN=true"})) << address;
-  }
+TEST_F(ConfigTest, AddressesAreWhatTheySay) {
+  for (const char* address : {"0.0.0.0:80", "[::]:80", "192.168.1.1:80", "[2001:db8::1]:80"})
+    EXPECT_FALSE(is_loopback(*parse_endpoint(load_config({"--listen", address}, {})->config.listen))) << address;
+  for (const char* address : {"127.0.0.1:0", "127.8.9.1:80", "[::1]:80", "localhost:80"})
+    EXPECT_TRUE(is_loopback(*parse_endpoint(address))) << address;
   for (const char* address : {"127.0.0.1:0", "127.8.9.1:80", "[::1]:80", "localhost:80"})
     EXPECT_TRUE(load_config({"--listen", address}, {})) << address;
   for (const char* address :

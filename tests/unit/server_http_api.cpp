@@ -391,7 +391,9 @@ TEST(OpenApi, DescribesExactlyTheRoutes) {
   testing::FakeJobs jobs(io, store);
   const HttpBounds bounds;
   Metrics metrics;
-  const Api api(ApiContext{jobs, store, testing::test_catalogue(), metrics}, bounds);
+  FairShare shares;
+  Access access(store, shares);
+  const Api api(ApiContext{jobs, store, testing::test_catalogue(), metrics, access}, bounds);
   std::set<std::string> routes, documented;
   for (const auto& route : api.router().routes()) routes.insert(route.method + " " + route.pattern);
   const auto document = nlohmann::json::parse(openapi_document());

@@ -85,7 +85,7 @@ TEST(HttpFields, DigestAndDate) {
 }
 
 TEST(HttpFields, HeadersOfOneNameAreJoined) {
-  const Request request{"GET", "/", {{"Prefer", "a"}, {"X", "y"}, {"prefer", "wait=1"}}, "", {}};
+  const Request request{"GET", "/", {{"Prefer", "a"}, {"X", "y"}, {"prefer", "wait=1"}}, "", "", {}};
   EXPECT_EQ(request.header("PREFER"), "a, wait=1");
   EXPECT_EQ(request.header("absent"), std::nullopt);
 }

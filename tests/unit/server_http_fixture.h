@@ -108,7 +108,8 @@ class HttpServerTest : public ::testing::Test {
   ~HttpServerTest() override { stop(); }
 
   void start(HttpBounds bounds = {}, std::uint64_t queue_bound = 1000) {
-    ApiContext context{jobs, store, test_catalogue(), metrics};
+    ASSERT_TRUE(access.load());
+    ApiContext context{jobs, store, test_catalogue(), metrics, access};
     context.capabilities = {{"cgroup.version", true, "1", ""}, {"namespaces.time", false, "none", "a newer kernel"}};
     context.cgroup_driver = "systemd";
     context.queue_bound = queue_bound;
@@ -167,6 +168,8 @@ class HttpServerTest : public ::testing::Test {
   boost::asio::io_context io{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work{io.get_executor()};
   FakeStore store;
+  FairShare shares;
+  Access access{store, shares};
   Metrics metrics;
   const WebPages* web_pages = nullptr;  // set before start()
   FakeJobs jobs{io, store};

@@ -138,7 +138,7 @@ TEST_F(HttpStreams, FaultsOfABatchAsAWhole) {
 }
 
 TEST_F(HttpStreams, ABatchFillsTheQueueJobByJob) {
-  on_loop([&] { jobs.room = 1; });
+  on_loop([&] { jobs.queue_room = 1; });
   const auto items = batch(std::string("{\"jobs\": [") + kJob + "," + kJob + "]}").json()["items"];
   EXPECT_EQ(items[0]["status"], 202);
   EXPECT_EQ(items[1]["status"], 429);

@@ -38,7 +38,8 @@ class RetentionTest : public ::testing::Test {
     const auto id = made.id;
     answer<storage::Submitted>([&](auto done) { store_->submit(made, done); });
     if (!ended_ago) return id;
-    const auto claimed = answer<std::optional<storage::ClaimedJob>>([&](auto done) { store_->claim(0, done); });
+    const auto claimed = answer<std::optional<storage::ClaimedJob>>(
+        [&](auto done) { store_->claim(0, [](const auto& owners) { return std::optional(owners.front()); }, done); });
     EXPECT_EQ(claimed->id, id);
     storage::Finish end;
     end.id = id;

@@ -66,7 +66,7 @@ class RunnerTest : public ::testing::Test {
   std::optional<SlotPool> pool_;
   Metrics metrics_;
   std::optional<Runner> runner_;
-  ActiveJob job_{"job-1", 1, io_.get_executor()};
+  ActiveJob job_{"job-1", "", 1, io_.get_executor()};
   std::optional<core::Result<core::JobResult>> result_;
   bool source_lost_ = false;
 };

@@ -27,7 +27,7 @@ class QueueTest : public ::testing::Test {
     for (unsigned i = 0; i < slots; ++i) slots_->announce(i);
     testing::run_until(io_, [&]() { return pool_->alive() == slots; });
     runner_.emplace(*pool_, catalogue_, LimitLevels{}, threads_, metrics_);
-    queue_.emplace(io_, *store_, *pool_, *runner_, catalogue_, threads_, metrics_, options);
+    queue_.emplace(io_, *store_, *pool_, *runner_, catalogue_, threads_, metrics_, shares_, options);
     ASSERT_TRUE(queue_->start());
   }
   void TearDown() override {
@@ -79,6 +79,7 @@ class QueueTest : public ::testing::Test {
   std::optional<FakeSlots> slots_;
   std::optional<SlotPool> pool_;
   Metrics metrics_;
+  FairShare shares_;
   std::optional<Runner> runner_;
   std::optional<JobQueue> queue_;
   bool drained_ = false;

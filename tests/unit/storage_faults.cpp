@@ -73,7 +73,7 @@ TEST_F(StoreFile, OpensAgainWithWhatWasRunningQueuedAndItsAttemptKept) {
   const ClaimedJob again = claim(*store);
   EXPECT_EQ(again.id, "b");
   EXPECT_EQ(again.attempt, 2);
-  EXPECT_EQ(error_kind(finish(*store, end_of({"b", 1, ""}))), ErrorKind::conflict);
+  EXPECT_EQ(error_kind(finish(*store, end_of({"b", "", 1, ""}))), ErrorKind::conflict);
 }
 
 TEST_F(StoreFile, IsItsOwnersAlone) {

@@ -66,7 +66,9 @@ inline std::future<core::Result<Submitted>> post_submit(Store& store, NewJob job
 inline core::Result<Submitted> submit(Store& store, NewJob job) { return answer(post_submit(store, std::move(job))); }
 
 inline std::future<core::Result<std::optional<ClaimedJob>>> post_claim(Store& store, std::int64_t now_us = 2'000) {
-  return posted<std::optional<ClaimedJob>>([&](Callback<std::optional<ClaimedJob>> done) { store.claim(now_us, std::move(done)); });
+  return posted<std::optional<ClaimedJob>>([&](Callback<std::optional<ClaimedJob>> done) {
+    store.claim(now_us, [](const auto& owners) { return std::optional(owners.front()); }, std::move(done));
+  });
 }
 /// The claimed job; its id is empty where the queue was.
 inline ClaimedJob claim(Store& store, std::int64_t now_us = 2'000) {
@@ -88,11 +90,13 @@ inline std::future<core::Status> post_finish(Store& store, Finish finish) {
   return posted<void>([&](Callback<void> done) { store.finish(std::move(finish), std::move(done)); });
 }
 inline core::Status finish(Store& store, Finish end) { return answer(post_finish(store, std::move(end))); }
-inline core::Status requeue(Store& store, const std::string& id, int attempt) {
-  return answer(posted<void>([&](Callback<void> done) { store.requeue(id, attempt, std::move(done)); }));
+inline core::Result<core::JobState> requeue(Store& store, const std::string& id, int attempt) {
+  return answer(posted<core::JobState>([&](Callback<core::JobState> done) { store.requeue(id, attempt, std::move(done)); }));
 }
 inline core::Result<core::JobState> cancel(Store& store, const std::string& id) {
-  return answer(posted<core::JobState>([&](Callback<core::JobState> done) { store.cancel(id, 4'000, std::move(done)); }));
+  auto cancelled = answer(posted<Cancelled>([&](Callback<Cancelled> done) { store.cancel(id, 4'000, std::move(done)); }));
+  if (!cancelled) return std::unexpected(std::move(cancelled.error()));
+  return cancelled->state;
 }
 
 template <class T>
@@ -104,7 +108,7 @@ std::optional<core::ErrorKind> error_kind(const core::Result<T>& result) {
 class HeldWriter {
  public:
   explicit HeldWriter(Store& store) {
-    store.cancel("no such job", 0, [this](const core::Result<core::JobState>&) {
+    store.cancel("no such job", 0, [this](const core::Result<Cancelled>&) {
       entered_.set_value();
       release_.get_future().wait_for(kDeadline);
     });

@@ -144,7 +144,7 @@ TEST_P(StoreTest, FinishWritesResultAndOutputsOnce) {
 
 TEST_P(StoreTest, OnlyTheAttemptThatHoldsTheLeaseMayEndOrRequeue) {
   ASSERT_TRUE(submit(store(), new_job("a")));
-  Finish early = end_of({"a", 0, ""}, Verdict::ok);
+  Finish early = end_of({"a", "", 0, ""}, Verdict::ok);
   EXPECT_EQ(error_kind(finish(store(), early)), ErrorKind::conflict);
   const ClaimedJob first = claim(store());
   ASSERT_TRUE(requeue(store(), "a", first.attempt));
@@ -157,7 +157,7 @@ TEST_P(StoreTest, OnlyTheAttemptThatHoldsTheLeaseMayEndOrRequeue) {
   EXPECT_EQ(job("a").state, JobState::running);
   EXPECT_EQ(error_kind(store().output("a", 0, Stream::stdout_stream, 0, 1)), ErrorKind::not_found);
   EXPECT_TRUE(finish(store(), end_of(second)));
-  EXPECT_EQ(error_kind(finish(store(), end_of({"x", 1, ""}))), ErrorKind::not_found);
+  EXPECT_EQ(error_kind(finish(store(), end_of({"x", "", 1, ""}))), ErrorKind::not_found);
   EXPECT_EQ(error_kind(requeue(store(), "x", 1)), ErrorKind::not_found);
   EXPECT_EQ(depth(), Depth(0, 0));
 }
@@ -237,8 +237,8 @@ TEST_P(StoreTest, WritesOfOneBatchSeeOneAnotherAndFailAlone) {
   auto plain = post_submit(store(), new_job("d"));
   auto duplicate = post_submit(store(), new_job("d"));
   auto claim_1 = post_claim(store()), claim_2 = post_claim(store()), claim_3 = post_claim(store());
-  auto stale = post_finish(store(), end_of({"a", 9, ""}));
-  auto good = post_finish(store(), end_of({"a", 1, ""}));
+  auto stale = post_finish(store(), end_of({"a", "", 9, ""}));
+  auto good = post_finish(store(), end_of({"a", "", 1, ""}));
   held.release();
   EXPECT_EQ(answer(std::move(first))->id, "a");
   const auto existed = answer(std::move(same));
@@ -274,7 +274,7 @@ TEST_P(StoreTest, ListsNewestFirstByCursorAndFilters) {
   ASSERT_EQ(claim(store()).id, "d");
   const auto list = [&](std::optional<JobState> state, std::optional<Verdict> verdict, std::map<std::string, std::string> labels,
                         std::optional<std::string> before,
-                        int limit) { return ids(store().list({state, verdict, std::move(labels), before, limit})); };
+                        int limit) { return ids(store().list({state, verdict, std::move(labels), {}, before, limit})); };
   EXPECT_EQ(list({}, {}, {}, {}, 50), "fedcba");
   EXPECT_EQ(list({}, {}, {}, {}, 2), "fe");
   EXPECT_EQ(list({}, {}, {}, "e", 2), "dc");
@@ -294,7 +294,7 @@ TEST_P(StoreTest, ListsNewestFirstByCursorAndFilters) {
   EXPECT_EQ(store().list({}).value().back().labels.at("odd"), "1");
   std::map<std::string, std::string> many;
   for (int i = 0; i < 17; ++i) many.emplace(std::to_string(i), "");
-  EXPECT_EQ(error_kind(store().list({{}, {}, many, {}, 50})), ErrorKind::invalid);
+  EXPECT_EQ(error_kind(store().list({{}, {}, many, {}, {}, 50})), ErrorKind::invalid);
 }
 
 TEST_P(StoreTest, SlicesOfAnOutputCrossItsPieces) {

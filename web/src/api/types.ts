@@ -169,8 +169,13 @@ export interface Namespaces {
 
 export interface ApiKey {
   id: string;
-  name?: string;
-  [other: string]: unknown;
+  name: string;
+  scopes: string[];
+  weight: number;
+  max_queued_jobs: number | null;
+  max_running_jobs: number | null;
+  created_at: string;
+  revoked_at: string | null;
 }
 
 export interface Problem {

@@ -2,16 +2,16 @@
 import { lazy, Suspense } from 'preact/compat';
 import type { JSX } from 'preact';
 import { useReducer, useState } from 'preact/hooks';
-import type { ApiKey, Image, Language, Page, System } from '../api/types';
+import type { Image, Language, Page, System } from '../api/types';
 import { bytes, count, duration, shortId } from '../format';
 import { usePoll } from '../ui/poll';
 import { Failure, Loading } from '../ui/states';
 import { useCatalogue } from './catalogue';
+import { Keys } from './keys';
 
 const Plot = lazy(() => import('../plot/plot').then((module) => module.Plot));
 const REFRESH_MS = 2_000;
 const MAX_SAMPLES = 900; // half an hour
-const MAX_SHOWN_KEYS = 100;
 
 interface Moment {
   time: number;
@@ -199,20 +199,3 @@ function Capabilities({ system }: { system: System }): JSX.Element {
 }
 
 /** Shown to who may see them: without that right, or on a server without keys, there is no such card. */
-function Keys(): JSX.Element | null {
-  const { value } = usePoll<Page<ApiKey>>('/v1/keys', 0);
-  if (value === undefined) return null;
-  const show = (item: unknown): string => (item === null ? '–' : typeof item === 'object' ? JSON.stringify(item) : String(item));
-  return (
-    <section class="card" aria-label="API keys">
-      <div class="head"><h2>API keys</h2><span class="muted small">{count(value.items.length, 'key')}</span></div>
-      <div class="body">
-        {value.items.slice(0, MAX_SHOWN_KEYS).map((key) => (
-          <dl class="facts small" key={key.id}>
-            {Object.entries(key).map(([name, item]) => [<dt key={name}>{name}</dt>, <dd key={`${name}=`}>{show(item)}</dd>])}
-          </dl>
-        ))}
-      </div>
-    </section>
-  );
-}
