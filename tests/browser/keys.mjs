@@ -12,7 +12,7 @@ export function keys(the) {
     await card.getByRole('button', { name: 'Make a key' }).click();
     const text = await card.getByRole('status').locator('code').textContent();
     assert.match(text, /^bailiff_[0-9a-f]{16}_[0-9a-f]{64}$/);
-    await card.getByRole('cell', { name: '<b>root</b>' }).waitFor();
+    await card.getByRole('cell', { name: '<b>root</b>', exact: true }).waitFor();
     assert.equal((await server.call('/v1/jobs')).status, 401);
     const withKey = (path, body, method = body === undefined ? 'GET' : 'POST') => server.call(path, body, method, { Authorization: `Bearer ${text}` });
 
@@ -30,10 +30,10 @@ export function keys(the) {
     await page.goto(`${server.url}/system`);
     await card.getByLabel('Name').fill('contest');
     await card.getByRole('button', { name: 'Make a key' }).click();
-    await card.getByRole('button', { name: 'Revoke contest' }).click();
+    await card.getByRole('button', { name: 'Revoke contest', exact: true }).click();
     await card.getByRole('button', { name: 'Revoke contest for good' }).click();
-    await card.getByRole('cell', { name: 'revoked' }).waitFor();
-    await card.getByRole('button', { name: 'Revoke <b>root</b>' }).click();
+    await card.getByRole('cell', { name: 'revoked', exact: true }).waitFor();
+    await card.getByRole('button', { name: 'Revoke <b>root</b>', exact: true }).click();
     await card.getByRole('button', { name: 'Revoke <b>root</b> for good' }).click();
     await card.getByRole('alert').getByText('the last key').waitFor();
     browser.expectClean();
