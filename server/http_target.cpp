@@ -40,6 +40,7 @@ std::string_view origin_form(std::string_view target) {
 std::optional<std::string> percent_decoded(std::string_view text, bool plus_is_space) {
   std::string decoded;
   for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\0') return std::nullopt;
     if (text[i] != '%') {
       decoded += plus_is_space && text[i] == '+' ? ' ' : text[i];
       continue;

@@ -15,7 +15,7 @@ struct Target {
 
 inline constexpr std::size_t kMaxQueryParameters = 100;
 
-/// %XX decoded; nothing where an escape is broken or makes a NUL. `plus_is_space` for queries.
+/// %XX decoded; nothing where an escape is broken or there is a NUL, escaped or not. `plus_is_space` for queries.
 [[nodiscard]] std::optional<std::string> percent_decoded(std::string_view text, bool plus_is_space);
 /// Origin form or absolute form; nothing where it is neither or has a broken escape. A slash that was escaped stays inside its segment.
 [[nodiscard]] std::optional<Target> parse_target(std::string_view target);
