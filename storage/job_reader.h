@@ -5,6 +5,7 @@
 
 #include "storage/connection.h"
 #include "storage/store.h"
+#include "storage/webhook_tables.h"
 
 namespace bailiff::storage {
 
@@ -21,6 +22,9 @@ class JobReader {
   core::Result<std::map<std::string, std::uint64_t>> queued_by_owner();
   core::Result<std::optional<std::int64_t>> oldest_queued_us();
   core::Result<std::optional<std::string>> id_before_newest(std::uint64_t count);
+  core::Result<StoredWebhook> webhook(const std::string& job_id) { return read_webhook(connection_, job_id); }
+  core::Result<DueWebhooks> due_webhooks(const DueQuery& query) { return read_due_webhooks(connection_, query); }
+  core::Result<std::uint64_t> pending_webhooks() { return count_pending_webhooks(connection_); }
   core::Result<Store::Slice> output(const std::string& id, int index, Stream stream, std::uint64_t offset, std::uint64_t length);
 
  private:

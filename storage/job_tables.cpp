@@ -37,6 +37,10 @@ void JobTables::insert_job(const NewJob& job) {
   request->bindNoCopy(1, job.id);
   request->bindNoCopy(2, job.request);
   request->exec();
+  if (job.webhook) {
+    insert_webhook(connection_, job.id, *job.webhook);
+    has_webhooks_ = true;
+  }
   for (const auto& [key, value] : job.labels) {
     Query label = connection_.query("INSERT INTO labels (job_id, key, value) VALUES (?, ?, ?)");
     label->bindNoCopy(1, job.id);
@@ -57,20 +61,20 @@ core::Result<Submitted> JobTables::submit(const NewJob& job) {
     key->bindNoCopy(4, job.id);
     key->exec();
   }
-  change_ = {.queued = 1, .running = 0};
+  change_ += {.queued = 1};
   return Submitted{job.id, false};
 }
 
 core::Result<std::vector<Submitted>> JobTables::submit_all(const std::vector<NewJob>& jobs) {
   std::vector<Submitted> submitted;
-  DepthChange all;
+  Change all;
   for (const auto& job : jobs) {
     auto one = submit(job);
     all += take_change();
     if (!one) return std::unexpected(std::move(one.error()));
     submitted.push_back(std::move(*one));
   }
-  change_ = all;
+  change_ += all;
   return submitted;
 }
 
@@ -112,7 +116,7 @@ core::Result<std::optional<ClaimedJob>> JobTables::claim(std::int64_t now_us, co
   request->bindNoCopy(1, job.id);
   if (!request->executeStep()) return core::error(core::ErrorKind::internal, "no request of job " + job.id);
   job.request = request->getColumn(0).getString();
-  change_ = {.queued = -1, .running = 1};
+  change_ += {.queued = -1, .running = 1};
   return job;
 }
 
@@ -126,6 +130,11 @@ core::Error JobTables::lease_error(const std::string& id, int attempt) {
           0};
 }
 
+// Belongs to every statement that ends a job, in its transaction. For a job without a webhook it is one look into an index, some 2 µs.
+void JobTables::tell_end(const std::string& id, std::int64_t now_us) {
+  if (has_webhooks_ && make_webhook_due(connection_, id, now_us)) change_ += {.webhooks_due = 1};
+}
+
 core::Status JobTables::end_lease(const Finish& finish) {
   Query job = connection_.query(
       "UPDATE jobs SET state = 'finished', verdict = ?, message = ?, finished_us = ? WHERE id = ? AND state = 'running' AND attempt = ?");
@@ -134,8 +143,9 @@ core::Status JobTables::end_lease(const Finish& finish) {
   job->bind(3, finish.finished_us);
   job->bindNoCopy(4, finish.id);
   job->bind(5, finish.attempt);
-  if (job->exec() == 1) return {};
-  return std::unexpected(lease_error(finish.id, finish.attempt));
+  if (job->exec() != 1) return std::unexpected(lease_error(finish.id, finish.attempt));
+  tell_end(finish.id, finish.finished_us);
+  return {};
 }
 
 void JobTables::insert_output(const std::string& id, const Output& output) {
@@ -160,7 +170,7 @@ core::Status JobTables::finish(const Finish& finish) {
   result->bindNoCopy(2, finish.result);
   result->exec();
   for (const Output& output : finish.outputs) insert_output(finish.id, output);
-  change_ = {.queued = 0, .running = -1};
+  change_ += {.running = -1};
   return {};
 }
 
@@ -171,7 +181,8 @@ core::Result<core::JobState> JobTables::requeue(const std::string& id, int attem
   cancelled->bindNoCopy(2, id);
   cancelled->bind(3, attempt);
   if (cancelled->exec() == 1) {
-    change_ = {.queued = 0, .running = -1};
+    tell_end(id, now_us);
+    change_ += {.running = -1};
     return core::JobState::finished;
   }
   Query queued =
@@ -179,7 +190,7 @@ core::Result<core::JobState> JobTables::requeue(const std::string& id, int attem
   queued->bindNoCopy(1, id);
   queued->bind(2, attempt);
   if (queued->exec() != 1) return std::unexpected(lease_error(id, attempt));
-  change_ = {.queued = 1, .running = -1};
+  change_ += {.queued = 1, .running = -1};
   return core::JobState::queued;
 }
 
@@ -204,7 +215,8 @@ core::Result<Cancelled> JobTables::cancel(const std::string& id, std::int64_t no
   end->bind(1, now_us);
   end->bindNoCopy(2, id);
   end->exec();
-  change_ = {.queued = -1, .running = 0};
+  tell_end(id, now_us);
+  change_ += {.queued = -1};
   cancelled.state = core::JobState::finished;
   cancelled.ended_now = true;
   return cancelled;
@@ -233,10 +245,18 @@ core::Result<std::size_t> JobTables::forget_old(const std::string& before_id, st
 }
 
 void JobTables::recover(std::int64_t now_us) {
-  Query cancelled = connection_.query(
-      "UPDATE jobs SET state = 'finished', verdict = 'cancelled', finished_us = ? WHERE state = 'running' AND cancel_requested = 1");
-  cancelled->bind(1, now_us);
-  cancelled->exec();
+  std::vector<std::string> ended;
+  {
+    Query cancelled = connection_.query("SELECT id FROM jobs INDEXED BY jobs_running WHERE state = 'running' AND cancel_requested = 1");
+    while (cancelled->executeStep()) ended.push_back(cancelled->getColumn(0).getString());
+  }
+  for (const auto& id : ended) {
+    Query end = connection_.query("UPDATE jobs SET state = 'finished', verdict = 'cancelled', finished_us = ? WHERE id = ?");
+    end->bind(1, now_us);
+    end->bindNoCopy(2, id);
+    end->exec();
+    tell_end(id, now_us);
+  }
   connection_.run("UPDATE jobs SET state = 'queued', started_us = NULL WHERE state = 'running'");
 }
 

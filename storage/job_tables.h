@@ -9,15 +9,17 @@
 #include "storage/connection.h"
 #include "storage/key_table.h"
 #include "storage/store.h"
+#include "storage/webhook_tables.h"
 
 namespace bailiff::storage {
 
-/// How a write moves the queue's depth; counted when its transaction is committed.
-struct DepthChange {
-  std::int64_t queued = 0, running = 0;
-  DepthChange& operator+=(const DepthChange& other) {
+/// How a write moves the queue's depth, and the webhooks that it made due; counted when its transaction is committed.
+struct Change {
+  std::int64_t queued = 0, running = 0, webhooks_due = 0;
+  Change& operator+=(const Change& other) {
     queued += other.queued;
     running += other.running;
+    webhooks_due += other.webhooks_due;
     return *this;
   }
 };
@@ -29,7 +31,8 @@ inline constexpr std::size_t kOutputPieceBytes = 256U << 10;
 
 class JobTables {
  public:
-  explicit JobTables(Connection& connection) : connection_(connection) {}
+  /// Of a database that prepare_database() has made ready.
+  explicit JobTables(Connection& connection) : connection_(connection), has_webhooks_(storage::has_webhooks(connection)) {}
 
   core::Result<Submitted> submit(const NewJob& job);
   core::Result<std::vector<Submitted>> submit_all(const std::vector<NewJob>& jobs);
@@ -39,6 +42,7 @@ class JobTables {
   core::Result<Cancelled> cancel(const std::string& id, std::int64_t now_us);
   core::Status forget(const std::string& id);
   core::Result<std::size_t> forget_old(const std::string& before_id, std::int64_t finished_before_us, int most);
+  core::Status record_webhook_attempt(const WebhookAttempt& attempt) { return storage::record_webhook_attempt(connection_, attempt); }
   /// At start: no job runs. Those that did are queued again, or finished where their cancel was requested.
   void recover(std::int64_t now_us);
   [[nodiscard]] QueueDepth count_depth();
@@ -46,7 +50,7 @@ class JobTables {
   [[nodiscard]] KeyTable keys() { return KeyTable(connection_); }
 
   /// What the last write changed; zero again after the call.
-  [[nodiscard]] DepthChange take_change() { return std::exchange(change_, {}); }
+  [[nodiscard]] Change take_change() { return std::exchange(change_, {}); }
 
  private:
   std::optional<core::Result<Submitted>> submitted_before(const NewJob& job);
@@ -54,10 +58,12 @@ class JobTables {
   void insert_job(const NewJob& job);
   void insert_output(const std::string& id, const Output& output);
   core::Status end_lease(const Finish& finish);
+  void tell_end(const std::string& id, std::int64_t now_us);
   core::Error lease_error(const std::string& id, int attempt);
 
   Connection& connection_;
-  DepthChange change_;
+  bool has_webhooks_;  // some job has or had one: where nobody uses them, no end of a job looks for one
+  Change change_;
 };
 
 }  // namespace bailiff::storage

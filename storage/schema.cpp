@@ -84,6 +84,23 @@ DROP INDEX jobs_queued;
 CREATE INDEX jobs_queued ON jobs (owner, priority DESC, id) WHERE state = 'queued';
 CREATE INDEX jobs_by_owner ON jobs (owner, id) WHERE owner <> '';
 )sql",
+    // due_us is set from the job's end to the delivery's; the index has no other rows, and all that finding what is due reads.
+    R"sql(
+CREATE TABLE webhooks (
+  job_id TEXT NOT NULL PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
+  url TEXT NOT NULL,
+  secret TEXT NOT NULL,
+  origin TEXT NOT NULL,
+  state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'delivered', 'failed')),
+  attempts INTEGER NOT NULL DEFAULT 0,
+  due_us INTEGER,
+  attempted_us INTEGER,
+  last_status INTEGER,
+  last_error TEXT NOT NULL DEFAULT '',
+  CHECK (due_us IS NULL OR state = 'pending')
+) STRICT, WITHOUT ROWID;
+CREATE INDEX webhooks_due ON webhooks (due_us, origin) WHERE due_us IS NOT NULL;
+)sql",
 };
 
 std::unexpected<core::Error> refuse(const std::string& path, const std::string& why) {
@@ -123,7 +140,7 @@ core::Status set_up(Connection& connection, const std::string& path) {
   database.exec("PRAGMA foreign_keys = ON");
   database.exec("PRAGMA trusted_schema = OFF");
   database.exec("PRAGMA temp_store = MEMORY");
-  database.exec("PRAGMA cache_size = -16384");            // 16 MiB
+  database.exec("PRAGMA cache_size = -16384");  // 16 MiB
   database.exec("PRAGMA journal_size_limit = 67108864");  // a log that grew behind a long read shrinks to 64 MiB again
   return {};
 }
@@ -133,7 +150,7 @@ void migrate(Connection& connection) {
   const int version = database.execAndGet("PRAGMA user_version").getInt();
   if (version == schema_version()) return;
   SQLite::Transaction transaction(database, SQLite::TransactionBehavior::IMMEDIATE);
-  for (std::size_t i = static_cast<std::size_t>(version); i < kMigrations.size(); ++i) database.exec(kMigrations.at(i));
+  for (int next = version + 1; next <= schema_version(); ++next) database.exec(migration(next));
   database.exec("PRAGMA application_id = " + std::to_string(kApplicationId));
   database.exec("PRAGMA user_version = " + std::to_string(schema_version()));
   transaction.commit();
@@ -142,6 +159,8 @@ void migrate(Connection& connection) {
 }  // namespace
 
 int schema_version() { return static_cast<int>(kMigrations.size()); }
+
+const char* migration(int version) { return kMigrations.at(static_cast<std::size_t>(version) - 1); }
 
 core::Status check_ours(Connection& connection, const std::string& path) {
   if (auto known = check_version(connection, path); !known) return known;

@@ -6,6 +6,8 @@ namespace bailiff::storage {
 
 /// The schema that this program reads and writes.
 [[nodiscard]] int schema_version();
+/// What makes schema `version` of the one before it, from 1.
+[[nodiscard]] const char* migration(int version);
 
 /// Refuses a database that is damaged, not Bailiff's, or of a newer schema (invalid, with the reason); else sets the connection up for
 /// writing (WAL, synchronous=FULL, foreign keys) and applies the migrations that are missing, all or none.

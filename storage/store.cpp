@@ -18,7 +18,9 @@
 namespace bailiff::storage {
 namespace {
 
-std::size_t bytes_of(const NewJob& job) { return sizeof job + job.request.size(); }
+std::size_t bytes_of(const NewJob& job) {
+  return sizeof job + job.request.size() + (job.webhook ? job.webhook->url.size() + job.webhook->secret.size() : 0);
+}
 
 std::size_t bytes_of(const Finish& finish) {
   std::size_t bytes = sizeof finish + finish.result.size();
@@ -117,6 +119,12 @@ class SqliteStore final : public Store {
     return read<std::vector<AccessKey>>([](JobReader reader) { return reader.keys(); });
   }
 
+  void record_webhook_attempt(WebhookAttempt attempt, Callback<void> done) override {
+    const std::size_t bytes = sizeof attempt + attempt.error.size();
+    auto work = [attempt = std::move(attempt)](JobTables& tables) { return tables.record_webhook_attempt(attempt); };
+    post<void>(Writer::Urgency::progress, bytes, std::move(work), std::move(done));
+  }
+
   core::Result<StoredJob> get(const std::string& id) override {
     return read<StoredJob>([&](JobReader reader) { return reader.get(id); });
   }
@@ -141,6 +149,15 @@ class SqliteStore final : public Store {
   }
   core::Result<std::optional<std::int64_t>> oldest_queued_us() override {
     return read<std::optional<std::int64_t>>([](JobReader reader) { return reader.oldest_queued_us(); });
+  }
+  core::Result<StoredWebhook> webhook(const std::string& job_id) override {
+    return read<StoredWebhook>([&](JobReader reader) { return reader.webhook(job_id); });
+  }
+  core::Result<DueWebhooks> due_webhooks(const DueQuery& query) override {
+    return read<DueWebhooks>([&](JobReader reader) { return reader.due_webhooks(query); });
+  }
+  core::Result<std::uint64_t> pending_webhooks() override {
+    return read<std::uint64_t>([](JobReader reader) { return reader.pending_webhooks(); });
   }
 
   void close() override {

@@ -20,6 +20,7 @@
 #include "core/result.h"
 #include "core/verdict.h"
 #include "storage/access_key.h"
+#include "storage/webhook.h"
 
 namespace bailiff::storage {
 
@@ -34,6 +35,7 @@ struct NewJob {
   std::optional<std::string> idempotency_key;  // unique for (owner, key)
   std::string request_digest;           // of the body as sent: the same key with another digest is a conflict
   std::string owner;                    // API key id; empty: none configured
+  std::optional<Webhook> webhook;       // due from the job's end on
 };
 
 struct ClaimedJob {
@@ -107,6 +109,8 @@ struct Options {
   std::size_t readers = 4;  // read-only connections
   /// Told of each commit on the writer thread: how long the transaction took, and its writes. Must not block, throw or close().
   std::function<void(std::chrono::microseconds took, std::size_t writes)> on_commit = {};
+  /// Told, in the same way, after each commit that made a webhook due.
+  std::function<void()> on_webhook_due = {};
 };
 
 /// Called on the writer thread, after the commit (or with why there was none). A write refused at once, since too much waits or the
@@ -147,7 +151,7 @@ class Store {
   /// a finished one is left as it is. not_found for an unknown id.
   virtual void cancel(std::string id, std::int64_t now_us, Callback<Cancelled> done) = 0;
 
-  /// A finished job goes, with its request, result, outputs, labels and idempotency key. not_found; conflict: it is not finished.
+  /// A finished job goes, with its request, result, outputs, labels, webhook and idempotency key. not_found; conflict: it is not finished.
   virtual void forget(std::string id, Callback<void> done) = 0;
 
   /// At most `most` of the finished jobs whose id is before `before_id` and that ended before that time, the oldest first, go as by
@@ -160,6 +164,9 @@ class Store {
   virtual void revoke_key(std::string id, std::int64_t now_us, Callback<void> done) = 0;
   /// All of them, the oldest first, those that were revoked too.
   virtual core::Result<std::vector<AccessKey>> keys() = 0;
+
+  /// not_found: the webhook is not due, or gone with its job.
+  virtual void record_webhook_attempt(WebhookAttempt attempt, Callback<void> done) = 0;
 
   virtual core::Result<StoredJob> get(const std::string& id) = 0;
   /// Whose it is. not_found.
@@ -181,6 +188,12 @@ class Store {
   virtual core::Result<std::optional<std::string>> id_before_newest(std::uint64_t count) = 0;
   /// When the oldest queued job was created, in Unix microseconds; nothing where none is queued.
   virtual core::Result<std::optional<std::int64_t>> oldest_queued_us() = 0;
+  /// not_found: there is no such job, or it has no webhook.
+  virtual core::Result<StoredWebhook> webhook(const std::string& job_id) = 0;
+  /// Takes a time that grows with the number of due webhooks whose origins have their share under way.
+  virtual core::Result<DueWebhooks> due_webhooks(const DueQuery& query) = 0;
+  /// Webhooks of ended jobs that are neither delivered nor given up. Takes a time that grows with the answer.
+  virtual core::Result<std::uint64_t> pending_webhooks() = 0;
   /// Runs what was posted, commits, closes. No callback comes after it returns; reads fail as unavailable. Once from one thread.
   virtual void close() = 0;
 };

@@ -92,7 +92,7 @@ void Writer::run() {
 void Writer::run_batch(Batch& batch) {
   std::unique_lock<std::mutex> memory_lock;
   if (memory_mutex_ != nullptr) memory_lock = std::unique_lock(*memory_mutex_);
-  DepthChange change;
+  Change change;
   const auto began = std::chrono::steady_clock::now();
   try {
     connection_->run("BEGIN IMMEDIATE");
@@ -111,12 +111,13 @@ void Writer::run_batch(Batch& batch) {
     const auto took = std::chrono::steady_clock::now() - began;
     options_.on_commit(std::chrono::duration_cast<std::chrono::microseconds>(took), batch.size());
   }
+  if (change.webhooks_due > 0 && options_.on_webhook_due) options_.on_webhook_due();
   const std::lock_guard lock(mutex_);
   depth_ = {moved(depth_.queued, change.queued), moved(depth_.running, change.running)};
 }
 
 // A fault of this write alone is its own result; one that took the transaction with it leaves, for the whole batch.
-void Writer::apply(Write& write, DepthChange& change) {
+void Writer::apply(Write& write, Change& change) {
   connection_->run("SAVEPOINT one_write");
   bool applied = false;
   try {
@@ -125,7 +126,7 @@ void Writer::apply(Write& write, DepthChange& change) {
     if (!connection_->in_transaction()) throw;
     write.fail(error_of(fault, options_.path));
   }
-  const DepthChange of_this = tables_.take_change();
+  const Change of_this = tables_.take_change();
   if (applied) {
     change += of_this;
   } else {

@@ -77,7 +77,7 @@ class Writer {
   void run();
   Batch take_batch();
   void run_batch(Batch& batch);
-  void apply(Write& write, DepthChange& change);
+  void apply(Write& write, Change& change);
   void fail_all(Batch& batch, const core::Error& error);
 
   std::unique_ptr<Connection> connection_;

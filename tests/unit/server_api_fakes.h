@@ -78,6 +78,19 @@ class FakeStore final : public storage::Store {
     return job->owner;
   }
   core::Result<std::map<std::string, std::uint64_t>> queued_by_owner() override { return std::map<std::string, std::uint64_t>{}; }
+  void record_webhook_attempt(storage::WebhookAttempt, storage::Callback<void>) override {}
+  core::Result<storage::DueWebhooks> due_webhooks(const storage::DueQuery&) override { return storage::DueWebhooks{}; }
+  core::Result<std::uint64_t> pending_webhooks() override { return 7; }
+  core::Result<storage::StoredWebhook> webhook(const std::string& id) override {
+    const std::lock_guard lock(mutex_);
+    const auto found = webhooks_.find(id);
+    if (found == webhooks_.end()) return core::error(core::ErrorKind::not_found, "no row in /var/lib/secret.db");
+    return found->second;
+  }
+  void put_webhook(const std::string& id, storage::StoredWebhook webhook) {
+    const std::lock_guard lock(mutex_);
+    webhooks_[id] = std::move(webhook);
+  }
 
   core::Result<storage::StoredJob> get(const std::string& id) override {
     const std::lock_guard lock(mutex_);
@@ -154,6 +167,7 @@ class FakeStore final : public storage::Store {
  private:
   std::mutex mutex_;
   std::map<std::string, storage::StoredJob> jobs_;
+  std::map<std::string, storage::StoredWebhook> webhooks_;
   std::map<std::tuple<std::string, int, storage::Stream>, std::string> outputs_;
   std::optional<core::Error> fault_;
 };
@@ -183,6 +197,11 @@ class FakeJobs final : public Jobs {
     stored.labels = job.labels;
     stored.request = job.request;
     store_.put(stored);
+    if (job.webhook) {
+      storage::StoredWebhook webhook;
+      webhook.webhook = *job.webhook;
+      store_.put_webhook(id_, std::move(webhook));
+    }
     co_return storage::Submitted{id_, false};
   }
   boost::asio::awaitable<core::Result<std::vector<storage::Submitted>>> submit_all(std::vector<storage::NewJob> jobs) override {

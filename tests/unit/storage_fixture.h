@@ -1,5 +1,6 @@
 #pragma once
 // A store on a directory of its own, called as if it were synchronous.
+#include <SQLiteCpp/SQLiteCpp.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -11,6 +12,7 @@
 #include <string>
 #include <utility>
 
+#include "storage/schema.h"
 #include "storage/store.h"
 
 namespace bailiff::storage::test {
@@ -35,6 +37,14 @@ class TemporaryDirectory {
  private:
   std::filesystem::path path_;
 };
+
+/// A database of an earlier schema, with what `sql` puts into it.
+inline void make_database(const std::string& path, int version, const std::string& sql) {
+  SQLite::Database database(path, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+  for (int next = 1; next <= version; ++next) database.exec(migration(next));
+  database.exec("PRAGMA application_id = 1113680236; PRAGMA user_version = " + std::to_string(version));
+  database.exec(sql);
+}
 
 /// Posts a write and gives the future of its answer.
 template <class T, class Post>

@@ -175,15 +175,9 @@ TEST(KeyMigration, TheQueueOfTheFirstSchemaGoesOn) {
   const test::TemporaryDirectory directory;
   Options options;
   options.path = directory.database();
-  {
-    auto store = std::move(*Store::open(options));
-    ASSERT_TRUE(test::submit(*store, test::new_job("a", 1)));
-    ASSERT_TRUE(test::submit(*store, test::new_job("b", 2)));
-    store->close();
-    SQLite::Database database(options.path, SQLite::OPEN_READWRITE);
-    database.exec("DROP TABLE access_keys; DROP INDEX jobs_queued; DROP INDEX jobs_by_owner; ALTER TABLE jobs DROP COLUMN owner;"
-                  "CREATE INDEX jobs_queued ON jobs (priority DESC, id) WHERE state = 'queued'; PRAGMA user_version = 1");
-  }
+  test::make_database(options.path, 1,
+                      "INSERT INTO jobs (id, state, priority, created_us) VALUES ('a', 'queued', 1, 1), ('b', 'queued', 2, 1);"
+                      "INSERT INTO requests (job_id, document) VALUES ('a', '{}'), ('b', '{}')");
   auto store = std::move(*Store::open(options));
   EXPECT_EQ(test::claim(*store).id, "b");
   EXPECT_EQ(test::claim(*store).id, "a");
