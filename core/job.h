@@ -42,6 +42,11 @@ struct Checker {
   double absolute = 0, relative = 0;  // floats only
 };
 
+/// Where the end of a job is told. The secret is never shown.
+struct Webhook {
+  std::string url, secret;
+};
+
 struct JobSpec {
   std::optional<std::string> language;  // canonical name; then source or files, and args, stdin, tests may be set
   std::optional<std::string> image;     // else steps are
@@ -57,6 +62,7 @@ struct JobSpec {
   std::vector<TestSpec> tests;
   Checker checker;
   bool stop_on_failure = true;
+  std::optional<Webhook> webhook;
 };
 
 struct StepResult {

@@ -79,6 +79,7 @@ Api::Api(ApiContext context, const HttpBounds& bounds) : context_(std::move(cont
   add_batch_routes();
   add_event_routes();
   add_key_routes();
+  add_webhook_routes();
   if (context_.pages != nullptr) add_page_routes(router_, *context_.pages);
 }
 

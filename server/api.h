@@ -57,6 +57,7 @@ class Api {
   void add_batch_routes();           // api_batch.cpp
   void add_event_routes();           // api_events.cpp
   void add_key_routes();             // api_keys.cpp
+  void add_webhook_routes();         // api_webhook.cpp
 
   struct Admitted {
     Target target;
@@ -88,6 +89,7 @@ class Api {
   boost::asio::awaitable<void> serve_exec(std::string id, sandbox::ExecRequest request, WebSocket& socket);
 
   boost::asio::awaitable<Response> show_request(Call call);
+  boost::asio::awaitable<Response> show_webhook(Call call);
 
   struct Batch;
   boost::asio::awaitable<Response> create_batch(Call call);

@@ -131,9 +131,12 @@ Response Api::show_metrics() {
   const auto depth = context_.store.depth();
   const auto oldest = context_.store.oldest_queued_us();
   if (!depth || !oldest) return problem_response(problem_of(!depth ? depth.error() : oldest.error(), "look at the queue"));
+  const auto webhooks = context_.store.pending_webhooks();
+  if (!webhooks) return problem_response(problem_of(webhooks.error(), "count the webhooks"));
   Metrics::Now now;
   now.ready = context_.jobs.ready();
   now.depth = *depth;
+  now.webhooks_pending = *webhooks;
   if (*oldest) now.oldest_queued = core::age(**oldest);
   for (const auto& slot : context_.jobs.slots()) ++(!slot.alive ? now.slots_dead : slot.job_id.empty() ? now.slots_idle : now.slots_busy);
   Response response{200, "text/plain; version=0.0.4; charset=utf-8", {}, context_.metrics.text(now), std::nullopt};

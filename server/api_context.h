@@ -11,6 +11,7 @@
 #include "server/access.h"
 #include "server/jobs.h"
 #include "server/metrics.h"
+#include "server/webhook_target.h"
 #include "storage/store.h"
 
 namespace bailiff::server {
@@ -32,6 +33,7 @@ struct ApiContext {
   ImageService* images = nullptr;       // null: images cannot be changed
   std::uint64_t queue_bound = 100'000;  // most queued jobs; Jobs::submit enforces it, the API tells it
   const WebPages* pages = nullptr;      // not empty; nullptr: there are none
+  WebhookRules webhooks = {};           // which a job may have
 
   /// True where the host was looked at and has not this capability.
   [[nodiscard]] bool lacks(std::string_view capability) const {

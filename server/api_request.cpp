@@ -8,6 +8,7 @@
 #include "core/json/json.h"
 #include "sandbox/tree.h"
 #include "server/api_fields.h"
+#include "server/webhook_message.h"
 
 namespace bailiff::server {
 namespace {
@@ -27,6 +28,7 @@ class JobDecoder {
       read_program();
       read_common();
       read_tests();
+      read_webhook();
       refuse_unsupported();
       members_.refuse_others();
       check_workspace();
@@ -191,6 +193,29 @@ class JobDecoder {
                   value->is_string() ? "a network other than \"none\" is not supported by this server" : "must be a string");
   }
 
+  void read_webhook() {
+    const json* value = members_.find("webhook");
+    if (value == nullptr || value->is_null()) return;
+    const Path at = root_.key("webhook");
+    core::Webhook webhook;
+    Members members(*value, at, faults_);
+    const auto take = [&](const char* field, std::size_t most_bytes, std::string& text) {
+      const json* member = members.find(field);
+      if (member == nullptr && members.is_object()) faults_.add(at.key(field), "must be given");
+      if (member == nullptr) return false;
+      auto read = read_string(*member, most_bytes, at.key(field), faults_);
+      text = read.value_or("");
+      return read.has_value();
+    };
+    const bool has_url = take("url", kMaxWebhookUrlBytes, webhook.url), has_secret = take("secret", kMaxStringBytes, webhook.secret);
+    if (has_url)
+      if (const auto target = parse_webhook_url(webhook.url, rules_.webhooks); !target) faults_.add(at.key("url"), target.error());
+    if (has_secret)
+      if (const auto key = webhook_key(webhook.secret); !key) faults_.add(at.key("secret"), key.error());
+    members.refuse_others();
+    spec_.webhook = std::move(webhook);
+  }
+
   void read_tests() {
     const json* tests = members_.find("tests");
     const json* checker = members_.find("checker");
@@ -240,8 +265,8 @@ class JobDecoder {
 
   /// Fields of the contract that this server does not have. A value that asks for nothing is let through.
   void refuse_unsupported() {
-    static const std::array<std::pair<const char*, json>, 4> kFields = {
-        {{"archive", nullptr}, {"artifacts", json::array()}, {"interactive", false}, {"webhook", nullptr}}};
+    static const std::array<std::pair<const char*, json>, 3> kFields = {
+        {{"archive", nullptr}, {"artifacts", json::array()}, {"interactive", false}}};
     for (const auto& [name, nothing] : kFields)
       if (const json* value = members_.find(name); value != nullptr && *value != nothing)
         faults_.add(root_.key(name), fmt::format("{} is not supported by this server", name));

@@ -2,7 +2,8 @@
 // A job request (api.md, "A job request"): JSON → core::JobSpec with every check, and JobSpec → the document that is stored.
 //
 // The stored document is {"language"?, "image", "image_digest", "request": {…}}: what every answer about the job shows stands first,
-// so that showing a job reads only the head of it; `request` is the canonical request, which decodes to an equal JobSpec.
+// so that showing a job reads only the head of it; `request` is the canonical request, which decodes to an equal JobSpec. It is without the
+// webhook: that has a secret in it, and is stored by itself.
 #include <expected>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -12,6 +13,7 @@
 #include "core/limits.h"
 #include "images/catalogue.h"
 #include "server/api_problem.h"
+#include "server/webhook_target.h"
 
 namespace bailiff::server {
 
@@ -19,7 +21,7 @@ namespace bailiff::server {
 inline constexpr std::size_t kMaxTests = 1000, kMaxSteps = 64, kMaxFiles = 1000, kMaxLabels = 32;
 inline constexpr std::size_t kMaxLabelKeyBytes = 64, kMaxLabelValueBytes = 256, kMaxNameBytes = 256;
 inline constexpr std::size_t kMaxArguments = 1024, kMaxVariables = 512;
-inline constexpr std::size_t kMaxStringBytes = 131'071;   // Linux: MAX_ARG_STRLEN less its NUL, for one argument or variable
+inline constexpr std::size_t kMaxStringBytes = 131'071;  // Linux: MAX_ARG_STRLEN less its NUL, for one argument or variable
 inline constexpr std::size_t kMaxStringsBytes = 512'000;  // all arguments of a command together; all variables together
 inline constexpr int kMaxPriority = 10;
 
@@ -28,6 +30,7 @@ struct RequestRules {
   core::Limits default_limits;
   core::Limits ceiling;
   bool can_cap_io = true;  // false: a request for a cap on I/O is a fault
+  WebhookRules webhooks = {};
 };
 
 /// All faults at once (422). `body` must be what parse_json (api_json.h) made, so that its depth and size are bounded.

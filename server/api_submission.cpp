@@ -14,7 +14,8 @@ constexpr std::size_t kMaxKeyBytes = 255;
 }  // namespace
 
 std::expected<AcceptedJob, Problem> accept_job(const nlohmann::json& request, std::vector<Fault> duplicates, const ApiContext& context) {
-  auto spec = decode_job(request, RequestRules{context.catalogue, context.default_limits, context.ceiling, !context.lacks("cgroup.blkio")});
+  const RequestRules rules{context.catalogue, context.default_limits, context.ceiling, !context.lacks("cgroup.blkio"), context.webhooks};
+  auto spec = decode_job(request, rules);
   if (!spec || !duplicates.empty()) {
     Problem problem = spec ? Problem{422, "the job request has faults; each is listed with its place", {}, {}} : std::move(spec.error());
     problem.errors.insert(problem.errors.begin(), duplicates.begin(), duplicates.end());
@@ -24,6 +25,11 @@ std::expected<AcceptedJob, Problem> accept_job(const nlohmann::json& request, st
   job.priority = spec->priority;
   job.labels = spec->labels;
   job.request = stored_request(*spec, context.catalogue);
+  if (spec->webhook) {
+    auto& [url, secret] = *spec->webhook;
+    auto origin = parse_webhook_url(url, context.webhooks)->origin();
+    job.webhook = storage::Webhook{std::move(url), std::move(secret), std::move(origin)};
+  }
   const auto* language = spec->language ? context.catalogue.find_language(*spec->language) : nullptr;
   return AcceptedJob{std::move(job), language != nullptr ? language->image : spec->image.value_or("")};
 }

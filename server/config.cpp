@@ -19,6 +19,7 @@
 #include "sandbox/cgroup_driver.h"
 #include "server/http_bounds.h"
 #include "server/log.h"
+#include "server/webhook_deliverer.h"
 
 namespace bailiff::server {
 namespace {
@@ -164,6 +165,32 @@ std::uint64_t compile_default(const core::LimitField& field) {
   return generous.*field.member;
 }
 
+std::vector<Setting> webhook_settings() {
+  constexpr std::uint64_t kMinute = 60'000, kHour = 60 * kMinute;
+  const WebhookDeliverer::Options options;
+  const auto& schedule = options.schedule;
+  const auto count = [](auto number) { return static_cast<std::uint64_t>(number); };
+  return {
+      boolean_setting("webhook.allow_private", &Config::webhook_allow_private, options.rules.allow_private,
+                      "webhooks may go to addresses that are not the public internet's: this machine, private networks"),
+      boolean_setting("webhook.allow_http", &Config::webhook_allow_http, options.rules.allow_http,
+                      "webhooks may go to http:// URLs, unencrypted"),
+      text_setting("webhook.ca_file", &Config::webhook_ca_file, "",
+                   "PEM file of certificate authorities that receivers of webhooks may have, beside the system's; bailiffd's user must be "
+                   "able to read it"),
+      integer_setting("webhook.max_deliveries", &Config::webhook_max_deliveries, options.at_one_time, 1, 1024,
+                      "webhooks being delivered at one time; those of one receiver are at most a quarter"),
+      integer_setting("webhook.timeout_ms", &Config::webhook_timeout_ms, count(options.attempt_time.count()), 1, 10 * kMinute,
+                      "longest time of one attempt to deliver a webhook"),
+      integer_setting("webhook.max_attempts", &Config::webhook_max_attempts, count(schedule.most_attempts), 1, 100,
+                      "attempts to deliver a webhook before it is given up"),
+      integer_setting("webhook.first_retry_ms", &Config::webhook_first_retry_ms, count(schedule.first_delay.count()), 1, 24 * kHour,
+                      "time from a webhook's first attempt to its second; each further one is three times as long"),
+      integer_setting("webhook.longest_retry_ms", &Config::webhook_longest_retry_ms, count(schedule.longest_delay.count()), 1,
+                      7 * 24 * kHour, "longest time between two attempts, whatever the receiver's Retry-After asks for"),
+  };
+}
+
 std::vector<Setting> make_settings() {
   constexpr std::uint64_t kHour = 3'600'000;
   const HttpBounds bounds;
@@ -212,6 +239,7 @@ std::vector<Setting> make_settings() {
                                 "finished jobs are deleted so long after their end, with their outputs; 0: never"));
   all.push_back(integer_setting("retention.max_jobs", &Config::retention_max_jobs, 0, 0, 1'000'000'000,
                                 "the newest jobs that are kept; older ones are deleted once they are finished; 0: all"));
+  for (auto& setting : webhook_settings()) all.push_back(std::move(setting));
   all.push_back(driver_setting());
   all.push_back(text_setting("cgroup.parent", &Config::cgroup_parent, "bailiff",
                              "name of the cgroup, below the launcher's own, that holds every slot's"));

@@ -28,6 +28,8 @@
 #include "server/slot_pool.h"
 #include "server/systemd_notify.h"
 #include "server/web_pages.h"
+#include "server/webhook_client.h"
+#include "server/webhook_deliverer.h"
 
 namespace bailiff::server {
 
@@ -39,6 +41,7 @@ namespace {
 constexpr int kSuccess = 0, kFailure = 1;
 constexpr unsigned kDocumentThreads = 2;
 constexpr auto kHttpGrace = std::chrono::seconds(3);  // after the jobs have ended, for answers to be taken
+constexpr auto kWebhookGrace = std::chrono::seconds(3);  // for attempts to deliver webhooks that are under way then
 constexpr auto kLoopGrace = std::chrono::seconds(5);  // after everything was told to stop
 constexpr rlim_t kMostDescriptors = 1 << 20;
 
@@ -137,6 +140,20 @@ HttpBounds http_bounds(const Config& config) {
   return bounds;
 }
 
+WebhookRules webhook_rules(const Config& config) { return {config.webhook_allow_private, config.webhook_allow_http}; }
+
+WebhookDeliverer::Options webhook_options(const Config& config) {
+  using std::chrono::milliseconds;
+  WebhookDeliverer::Options options;
+  options.at_one_time = config.webhook_max_deliveries;
+  options.attempt_time = milliseconds(config.webhook_timeout_ms);
+  options.schedule.most_attempts = static_cast<int>(config.webhook_max_attempts);
+  options.schedule.first_delay = milliseconds(config.webhook_first_retry_ms);
+  options.schedule.longest_delay = milliseconds(config.webhook_longest_retry_ms);
+  options.rules = webhook_rules(config);
+  return options;
+}
+
 /// The unprivileged part. Members are torn down in reverse order, when no coroutine is left.
 class Daemon {
  public:
@@ -153,6 +170,7 @@ class Daemon {
   core::Status open_store();
   core::Status check_access();
   core::Status find_languages();
+  core::Status start_webhooks();
   core::Status listen();
   void on_launcher_lost(const core::Error& why);
   void on_signal(int number);
@@ -178,6 +196,8 @@ class Daemon {
   std::optional<Runner> runner_;
   std::optional<JobQueue> jobs_;
   std::optional<Retention> retention_;
+  std::unique_ptr<WebhookClient> webhook_client_;
+  std::optional<WebhookDeliverer> webhooks_;
   std::optional<HttpServer> http_;
   SystemdNotify systemd_{io_};
   std::optional<core::Error> launcher_lost_;
@@ -189,6 +209,11 @@ core::Status Daemon::open_store() {
   storage::Options options;
   options.path = (std::filesystem::path(config_.data) / storage::kDatabaseName).string();
   options.on_commit = [this](std::chrono::microseconds took, std::size_t writes) { metrics_.committed(took, writes); };
+  options.on_webhook_due = [this]() {
+    asio::post(io_, [this]() {
+      if (webhooks_) webhooks_->wake();
+    });
+  };
   auto store = storage::Store::open(options);
   if (!store) return std::unexpected(store.error());
   store_ = std::move(*store);
@@ -234,6 +259,15 @@ core::Status Daemon::find_languages() {
   return {};
 }
 
+core::Status Daemon::start_webhooks() {
+  auto client = WebhookClient::make(io_, config_.webhook_ca_file, webhook_rules(config_));
+  if (!client) return std::unexpected(client.error());
+  webhook_client_ = std::move(*client);
+  webhooks_.emplace(io_, *store_, threads_, metrics_, *webhook_client_, webhook_options(config_));
+  webhooks_->start();
+  return {};
+}
+
 core::Status Daemon::listen() {
   const auto endpoint = parse_endpoint(config_.listen);
   if (!endpoint) return std::unexpected(endpoint.error());
@@ -249,7 +283,8 @@ core::Status Daemon::listen() {
                            sandbox::name(launcher_.cgroup_driver()),
                            &*images_,
                            config_.max_queued_jobs,
-                           pages_.empty() ? nullptr : &pages_};
+                           pages_.empty() ? nullptr : &pages_,
+                           webhook_rules(config_)};
   http_.emplace(io_, context, http_bounds(config_));
   const auto port = http_->listen(endpoint->address, endpoint->port);
   if (!port) return std::unexpected(port.error());
@@ -276,6 +311,7 @@ core::Status Daemon::start() {
   retention_.emplace(io_, *store_, threads_, metrics_,
                      Retention::Options{std::chrono::seconds(config_.retention_max_age_s), config_.retention_max_jobs});
   retention_->start();
+  if (auto done = start_webhooks(); !done) return done;
   if (auto done = listen(); !done) return done;
   serving_ = true;
   systemd_.ready();
@@ -306,6 +342,7 @@ asio::awaitable<void> Daemon::shut_down() {
   retention_->stop();
   co_await jobs_->drain(steady_clock::now() + std::chrono::seconds(config_.drain_seconds));
   co_await http_->drain(steady_clock::now() + kHttpGrace);
+  co_await webhooks_->drain(steady_clock::now() + kWebhookGrace);
   pool_.stop();
   systemd_.stop();
   boost::system::error_code ignored;

@@ -81,6 +81,12 @@ struct Metrics::Series {
   Family<Counter>& answers = counters(registry, "bailiff_http_responses_total",
                                       "Answers of the routes, by status; refusals by the head of a request alone are not in it.");
 
+  Family<Counter>& webhook_attempts =
+      counters(registry, "bailiff_webhook_attempts_total",
+               "Attempts to deliver a webhook, by what became of it: delivered, failed for good, pending for another attempt.");
+  std::array<Counter*, storage::kWebhookStateNames.size()> webhooks_by_outcome{};
+
+  Gauge& webhooks = gauges(registry, "bailiff_webhooks_pending", "Webhooks of ended jobs that are neither delivered nor given up.").Add({});
   Gauge& ready = gauges(registry, "bailiff_ready", "1 where GET /readyz is 200.").Add({});
   Family<Gauge>& jobs = gauges(registry, "bailiff_jobs", "Unfinished jobs, by state.");
   Gauge &queued = jobs.Add({{"state", "queued"}}), &running = jobs.Add({{"state", "running"}});
@@ -96,6 +102,8 @@ Metrics::Metrics() : series_(std::make_unique<Series>()) {
   // Each from the start, so that a rate over its first increase is right.
   for (std::size_t i = 0; i < core::kVerdictNames.size(); ++i)
     series_->by_verdict.at(i) = &series_->finished.Add({{"verdict", core::kVerdictNames.at(i)}});
+  for (std::size_t i = 0; i < storage::kWebhookStateNames.size(); ++i)
+    series_->webhooks_by_outcome.at(i) = &series_->webhook_attempts.Add({{"outcome", storage::kWebhookStateNames.at(i)}});
   gauges(series_->registry, "bailiff_build_info", "1; its label tells the version.").Add({{"version", BAILIFF_VERSION}}).Set(1);
 }
 
@@ -115,6 +123,9 @@ void Metrics::committed(microseconds took, std::uint64_t writes) {
   series_->writes.Observe(static_cast<double>(writes));
 }
 void Metrics::answered(unsigned status) { series_->answers.Add({{"status", std::to_string(status)}}).Increment(); }
+void Metrics::webhook_attempted(storage::WebhookState outcome) {
+  series_->webhooks_by_outcome.at(static_cast<std::size_t>(outcome))->Increment();
+}
 
 std::string Metrics::text(const Now& now) {
   const auto set = [](Gauge& gauge, auto value) { gauge.Set(static_cast<double>(value)); };
@@ -125,6 +136,7 @@ std::string Metrics::text(const Now& now) {
   set(series_->idle, now.slots_idle);
   set(series_->busy, now.slots_busy);
   set(series_->dead, now.slots_dead);
+  set(series_->webhooks, now.webhooks_pending);
   set(series_->resident, resident_bytes());
   set(series_->descriptors, open_descriptors());
   series_->cpu.Increment(cpu_seconds() - series_->cpu.Value());

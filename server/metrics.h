@@ -20,6 +20,7 @@ class Metrics {
     storage::QueueDepth depth;
     std::optional<std::chrono::microseconds> oldest_queued;  // its age; nothing: none is queued
     std::uint64_t slots_idle = 0, slots_busy = 0, slots_dead = 0;
+    std::uint64_t webhooks_pending = 0;
   };
 
   Metrics();
@@ -38,6 +39,8 @@ class Metrics {
   void step_ran(std::chrono::microseconds overhead);
   void committed(std::chrono::microseconds took, std::uint64_t writes);
   void answered(unsigned status);
+  /// An attempt was made; pending: there will be another one.
+  void webhook_attempted(storage::WebhookState outcome);
 
   /// Prometheus' text format, version 0.0.4.
   [[nodiscard]] std::string text(const Now& now);

@@ -40,6 +40,7 @@ std::vector<std::string> seeds() {
       R"({"language": "c", "source": "x", "tests": [{"name": "1", "stdin": "1", "expected": "2", "points": 0.5}], "checker": {"floats": {"absolute": 1e-6}}, "stop_on_failure": false})",
       R"({"image": "host", "steps": [{"name": "a", "command": ["ls", "-l"], "cwd": "d", "stdin": "x"}, {"command": "true", "always": true, "limits": {"wall_time_ms": 10}}]})",
       R"({"image": "host", "steps": [{"command": "cat"}], "files": {"../x": "1", "/y": "2", "z\u0000": "3"}, "network": "none", "webhook": null})",
+      R"({"language": "c", "source": "x", "webhook": {"url": "https://[2606::1]:8443/a?b=%20", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}})",
       R"({"language": "c", "language": "c", "source": "\ud800", "x": [[[[[[{}]]]]]], "limits": {"stack_bytes": 18446744073709551616}})",
       R"({"limits":{"cpus":1e400},"priority":1e2,"steps":[],"tests":{},"artifacts":["**"],"interactive":false})",
       "\xEF\xBB\xBF{\"language\":\"c\"}",

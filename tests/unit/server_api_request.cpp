@@ -111,7 +111,14 @@ TEST(ApiRequest, FaultsOfTheKind) {
       {cpp({{"archive", {{"blob", "sha256:0"}}}}), "/archive", "not supported by this server"},
       {cpp({{"artifacts", {"out/**"}}}), "/artifacts", "not supported by this server"},
       {cpp({{"interactive", true}}), "/interactive", "not supported by this server"},
-      {cpp({{"webhook", {{"url", "https://x"}}}}), "/webhook", "not supported by this server"},
+      {cpp({{"webhook", "https://example.org/"}}), "/webhook", "must be an object"},
+      {cpp({{"webhook", {{"url", "https://example.org/"}}}}), "/webhook/secret", "must be given"},
+      {cpp({{"webhook", {{"secret", std::string(24, 's')}}}}), "/webhook/url", "must be given"},
+      {cpp({{"webhook", {{"url", 1}, {"secret", std::string(24, 's')}}}}), "/webhook/url", "must be a string"},
+      {cpp({{"webhook", {{"url", "https://127.0.0.1/"}, {"secret", std::string(24, 's')}}}}), "/webhook/url", "not a public address"},
+      {cpp({{"webhook", {{"url", "http://example.org/"}, {"secret", std::string(24, 's')}}}}), "/webhook/url", "https://"},
+      {cpp({{"webhook", {{"url", "https://example.org/"}, {"secret", "short"}}}}), "/webhook/secret", "24 to 75 bytes"},
+      {cpp({{"webhook", {{"url", "https://example.org/"}, {"secret", std::string(24, 's')}, {"x", 1}}}}), "/webhook/x", "unknown field"},
       {cpp({{"network", "full"}}), "/network", "not supported by this server"},
       {cpp({{"network", nullptr}}), "/network", "must be a string"},
       {cpp({{"sauce", 1}}), "/sauce", "unknown field \"sauce\""},
@@ -294,6 +301,19 @@ TEST(ApiRequest, WrongTypesNeverThrow) {
           EXPECT_FALSE(spec.error().errors.empty());
           EXPECT_TRUE(json::accept(problem_text(spec.error())));
         }
+}
+
+TEST(ApiRequest, AWebhookIsNeverPartOfTheStoredDocument) {
+  const std::string secret = "a secret of twenty-four bytes";
+  const auto spec = decode_job(cpp({{"webhook", {{"url", "https://example.org/hook"}, {"secret", secret}}}}), test_rules());
+  ASSERT_TRUE(spec) << problem_text(spec.error());
+  ASSERT_TRUE(spec->webhook);
+  EXPECT_EQ(spec->webhook->url, "https://example.org/hook");
+  EXPECT_EQ(spec->webhook->secret, secret);
+  const auto stored = stored_request(*spec, test_catalogue());
+  EXPECT_EQ(stored.find(secret), std::string::npos);
+  EXPECT_EQ(stored.find("example.org"), std::string::npos);
+  EXPECT_FALSE(decode_job(cpp({{"webhook", nullptr}}), test_rules())->webhook);
 }
 
 // ---- the stored document

@@ -364,6 +364,48 @@ TEST_F(HttpApi, RequestOfAJob) {
   EXPECT_EQ(ask("GET", "/v1/jobs/x/request").status, 404);
 }
 
+TEST_F(HttpApi, WebhookOfAJob) {
+  const std::string secret = "a secret of twenty-four bytes";
+  const auto id = create(R"(, "webhook": {"url": "https://Example.org/hook?a=b", "secret": ")" + secret + "\"}");
+  const auto at = "/v1/jobs/" + id + "/webhook";
+  EXPECT_EQ(ask("GET", at).json(), nlohmann::json::parse(R"({"url": "https://Example.org/hook?a=b", "state": "pending", "attempts": 0,
+    "last_attempt_at": null, "last_status": null, "last_error": null, "next_attempt_at": null})"));
+  EXPECT_EQ(store.webhook(id)->webhook.origin, "https://example.org");
+  auto stored = *store.webhook(id);
+  stored.attempts = 2;
+  stored.attempted_us = 1'767'225'600'000'000;
+  stored.due_us = 1'767'225'605'000'000;
+  stored.last_status = 500;
+  stored.last_error = "the receiver answered 500";
+  store.put_webhook(id, stored);
+  EXPECT_EQ(ask("GET", at).json(), nlohmann::json::parse(R"({"url": "https://Example.org/hook?a=b", "state": "pending", "attempts": 2,
+    "last_attempt_at": "2026-01-01T00:00:00.000000Z", "last_status": 500, "last_error": "the receiver answered 500",
+    "next_attempt_at": "2026-01-01T00:00:05.000000Z"})"));
+  for (const auto& path : {at, "/v1/jobs/" + id, "/v1/jobs/" + id + "/request", std::string("/v1/jobs"), std::string("/metrics")})
+    EXPECT_EQ(ask("GET", path).body.find(secret), std::string::npos) << path;
+  EXPECT_FALSE(ask("GET", "/v1/jobs/" + id + "/request").json().contains("webhook"));
+
+  const auto none = ask("GET", "/v1/jobs/" + create() + "/webhook");
+  EXPECT_EQ(none.status, 404);
+  EXPECT_EQ(none.json()["detail"], "this job has no webhook");
+  EXPECT_EQ(ask("GET", "/v1/jobs/" + std::string(26, '0') + "/webhook").json()["detail"], "no job has this id");
+  EXPECT_EQ(ask("GET", "/v1/jobs/x/webhook").status, 404);
+  EXPECT_NE(ask("GET", "/metrics").body.find("bailiff_webhooks_pending 7\n"), std::string::npos);
+}
+
+TEST_F(HttpApi, WebhooksOfABatch) {
+  const auto answer =
+      ask("POST", "/v1/jobs:batch", "Content-Type: application/json\r\n",
+          R"({"jobs": [{"language": "cpp", "source": "", "webhook": {"url": "https://example.org", "secret": "0123456789012345678901234"}},
+                                       {"language": "cpp", "source": "", "webhook": {"url": "https://10.0.0.1", "secret": "0123456789012345678901234"}}]})");
+  ASSERT_EQ(answer.status, 200) << answer.body;
+  const auto items = answer.json()["items"];
+  EXPECT_EQ(items[0]["status"], 202);
+  EXPECT_TRUE(store.webhook(items[0]["job"]["id"]));
+  EXPECT_EQ(items[1]["status"], 422);
+  EXPECT_EQ(items[1]["problem"]["errors"][0]["pointer"], "/webhook/url");
+}
+
 TEST_F(HttpApi, StorageFaultsAreNotShown) {
   const auto id = create();
   store.fail_with(core::Error{core::ErrorKind::internal, "SELECT secret FROM /var/lib/x", 5});
@@ -414,6 +456,7 @@ TEST(OpenApi, NamesTheLimitsAndVerdictsOfCore) {
   for (const auto& [name, schema] : schemas["Limits"]["properties"].items()) documented.insert(name);
   EXPECT_EQ(documented, limits);
   EXPECT_EQ(schemas["Verdict"]["enum"], nlohmann::json(core::kVerdictNames));
+  EXPECT_EQ(schemas["WebhookDelivery"]["properties"]["state"]["enum"], nlohmann::json(storage::kWebhookStateNames));
   EXPECT_EQ(schemas["State"]["enum"], nlohmann::json(core::kJobStateNames));
 }
 

@@ -31,7 +31,8 @@ TEST(Metrics, EveryEventMovesItsOwnSeries) {
   metrics.committed(milliseconds(3), 7);
   metrics.answered(201);
   metrics.answered(201);
-  const auto text = metrics.text({true, {5, 2}, seconds(90), 1, 2, 3});
+  metrics.webhook_attempted(storage::WebhookState::delivered);
+  const auto text = metrics.text({true, {5, 2}, seconds(90), 1, 2, 3, 4});
   for (const char* line : {"bailiff_jobs_accepted_total 3\n",
                            "bailiff_jobs_finished_total{verdict=\"memory_limit_exceeded\"} 1\n",
                            "bailiff_jobs_finished_total{verdict=\"ok\"} 0\n",
@@ -52,6 +53,9 @@ TEST(Metrics, EveryEventMovesItsOwnSeries) {
                            "bailiff_slots{state=\"idle\"} 1\n",
                            "bailiff_slots{state=\"busy\"} 2\n",
                            "bailiff_slots{state=\"dead\"} 3\n",
+                           "bailiff_webhooks_pending 4\n",
+                           "bailiff_webhook_attempts_total{outcome=\"delivered\"} 1\n",
+                           "bailiff_webhook_attempts_total{outcome=\"failed\"} 0\n",
                            "bailiff_build_info{version=\"" BAILIFF_VERSION "\"} 1\n"})
     EXPECT_NE(text.find(line), std::string::npos) << line << text;
 }
