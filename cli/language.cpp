@@ -37,6 +37,8 @@ Expected<std::vector<images::Language>> chosen_languages(const LanguageTestOptio
   return chosen;
 }
 
+bool has_images(const LanguageTestOptions& options) { return ::access(options.images_directory.c_str(), R_OK | X_OK) == 0; }
+
 Expected<Selection> select(const LanguageTestOptions& options) {
   auto languages = chosen_languages(options);
   if (!languages) return std::unexpected(std::move(languages.error()));
@@ -46,7 +48,7 @@ Expected<Selection> select(const LanguageTestOptions& options) {
   selection.images.push_back(std::move(*host));
   std::set<std::string> wanted = {options.image};
   for (auto& language : selection.languages) wanted.insert(language.image);
-  if (::access(options.images_directory.c_str(), R_OK | X_OK) == 0) {
+  if (has_images(options)) {
     const auto store = images::ImageStore::open(options.images_directory);
     const auto stored = store ? store->list() : std::unexpected(store.error());
     if (!stored) return failure(kExitInternal, stored.error().what);
@@ -121,7 +123,11 @@ Expected<ExitCode> test_languages(const LanguageTestOptions& options, const Cons
                    "run it by sudo");
   std::set<std::string> names;
   for (const auto& image : selection->images) names.insert(image.sandbox_name());
-  auto slot = LocalSlot::start({names.begin(), names.end()}, options.cgroup_driver, options.images_directory);
+  if (!has_images(options))
+    (void)console.err.write(
+        fmt::format("{}: no images here, so only what this machine has is tried; `bailiff image build NAME` makes one\n",
+                    sanitise_line(options.images_directory)));
+  auto slot = LocalSlot::start({names.begin(), names.end()}, options.cgroup_driver, has_images(options) ? options.images_directory : "");
   if (!slot) return std::unexpected(std::move(slot.error()));
   std::vector<Trial> trials;
   for (const auto& language : selection->languages) {

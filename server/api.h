@@ -95,6 +95,7 @@ class Api {
   boost::asio::awaitable<Response> create_batch(Call call);
   boost::asio::awaitable<std::optional<Problem>> submit_batch(Batch& batch, const std::optional<std::string>& key,
                                                               const std::string& digest, const std::string& owner);
+  boost::asio::awaitable<void> wait_for_batch(std::shared_ptr<const Batch> batch, std::optional<std::chrono::seconds> wait, Client& client);
   boost::asio::awaitable<bool> stream_batch(std::shared_ptr<const Batch> batch, std::chrono::seconds wait, Client& client, BodySink& sink);
   boost::asio::awaitable<bool> send_batch_line(const Batch& batch, std::size_t index, BodySink& sink);
   boost::asio::awaitable<Response> show_events(Call call);

@@ -1,8 +1,10 @@
 // POST /v1/jobs:batch: many jobs in one request, stored in one transaction; told at once, or line by line as each of them ends.
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "server/api.h"
 #include "server/api_fields.h"
@@ -73,6 +75,30 @@ Json item_json(std::optional<std::size_t> index, unsigned status, const char* na
   return item;
 }
 
+/// {"items": […]} in the order of the jobs; with their outputs where they were `waited` for, each with its part of `most` bytes.
+core::Result<std::string> items_text(const Accepted& jobs, const std::vector<std::string>& ids, storage::Store& store, bool waited,
+                                     std::uint64_t most) {
+  const OutputPolicy policy{waited, most / std::max<std::size_t>(jobs.size(), 1)};
+  Json items = Json::array();
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    if (ids[i].empty()) {
+      items.push_back(item_json(std::nullopt, jobs[i].error().status, "problem", problem_json(jobs[i].error())));
+      continue;
+    }
+    const auto job = store.get(ids[i]);
+    if (!job && job.error().kind == core::ErrorKind::not_found) {  // deleted since
+      items.push_back(item_json(std::nullopt, 404, "problem", problem_json(no_such_job())));
+      continue;
+    }
+    if (!job) return std::unexpected(job.error());
+    auto document = compose_job(*job, store, policy);
+    if (!document) return std::unexpected(std::move(document.error()));
+    const unsigned status = waited && job->state == core::JobState::finished ? 200 : 202;
+    items.push_back(item_json(std::nullopt, status, "job", std::move(*document)));
+  }
+  return Json{{"items", std::move(items)}}.dump();
+}
+
 }  // namespace
 
 struct Api::Batch {
@@ -115,25 +141,38 @@ awaitable<Response> Api::create_batch(Call call) {
     };
     co_return response;
   }
-  auto compose = [batch, &store = context_.store]() -> core::Result<std::string> {
-    Json items = Json::array();
-    for (std::size_t i = 0; i < batch->jobs.size(); ++i) {
-      if (batch->ids[i].empty()) {
-        const auto& problem = batch->jobs[i].error();
-        items.push_back(item_json(std::nullopt, problem.status, "problem", problem_json(problem)));
-        continue;
-      }
-      auto job = store.get(batch->ids[i]);
-      if (!job) return std::unexpected(std::move(job.error()));
-      auto document = compose_job(*job, store, OutputPolicy{false, 0});
-      if (!document) return std::unexpected(std::move(document.error()));
-      items.push_back(item_json(std::nullopt, 202, "job", std::move(*document)));
-    }
-    return Json{{"items", std::move(items)}}.dump();
+  const auto wait = wait_of(call.request);
+  co_await wait_for_batch(batch, wait, call.client);
+  auto compose = [batch, &store = context_.store, waited = wait.has_value(), most = bounds_.inline_output_bytes]() {
+    return items_text(batch->jobs, batch->ids, store, waited, most);
   };
   auto text = co_await run_aside(true, std::move(compose));
   if (!text) co_return problem_response(problem_of(text.error(), "read the jobs of a batch"));
-  co_return text_response(std::move(*text));
+  Response response = text_response(std::move(*text));
+  if (wait) response.headers.emplace_back("Preference-Applied", fmt::format("wait={}", wait->count()));
+  co_return response;
+}
+
+/// Until all of them have ended, the time is over or the client has left.
+awaitable<void> Api::wait_for_batch(std::shared_ptr<const Batch> batch, std::optional<std::chrono::seconds> wait, Client& client) {
+  using namespace boost::asio::experimental::awaitable_operators;
+  if (!wait || wait->count() == 0) co_return;
+  const auto deadline = std::chrono::steady_clock::now() + *wait;
+  std::vector<std::string> changed;
+  for (const auto& id : batch->ids)
+    if (!id.empty()) changed.push_back(id);
+  std::unordered_set<std::string> waiting(changed.begin(), changed.end());
+  const auto watch = context_.jobs.watch(changed, News::ends);
+  while (true) {
+    for (const auto& id : changed) {
+      const auto job = context_.store.get(id);
+      if (!job || job->state == core::JobState::finished) waiting.erase(id);
+    }
+    if (waiting.empty() || std::chrono::steady_clock::now() >= deadline) co_return;
+    auto news = co_await (watch->changed(deadline) || client.gone());
+    if (news.index() == 1 || std::get<0>(news).empty()) co_return;
+    changed = std::move(std::get<0>(news));
+  }
 }
 
 awaitable<std::optional<Problem>> Api::submit_batch(Batch& batch, const std::optional<std::string>& key, const std::string& digest,

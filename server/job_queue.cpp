@@ -260,16 +260,28 @@ asio::awaitable<core::Result<storage::Submitted>> JobQueue::submit(storage::NewJ
   co_return submitted;
 }
 
+// As many of them, from the first, as there is room for; those that were accepted before take none.
+std::size_t JobQueue::fitting(const std::vector<storage::NewJob>& jobs) const {
+  if (jobs.empty()) return 0;
+  const auto waiting = queued();
+  auto room = waiting < options_.max_queued ? options_.max_queued - waiting : 0;
+  room = std::min(room, shares_.room(jobs.front().owner).value_or(room));
+  if (jobs.size() <= room) return jobs.size();
+  std::size_t fit = 0;
+  for (; fit < jobs.size(); ++fit) {
+    if (is_known(jobs[fit])) continue;
+    if (room == 0) break;
+    --room;
+  }
+  return fit;
+}
+
 asio::awaitable<core::Result<std::vector<storage::Submitted>>> JobQueue::submit_all(std::vector<storage::NewJob> jobs) {
   using Submitted = std::vector<storage::Submitted>;
   if (draining_) co_return core::error(ErrorKind::unavailable, "draining");
-  const auto waiting = queued();
+  jobs.resize(fitting(jobs));
   if (jobs.empty()) co_return Submitted{};
   const std::string owner = jobs.front().owner;
-  auto room = waiting < options_.max_queued ? options_.max_queued - waiting : 0;
-  room = std::min(room, shares_.room(owner).value_or(room));
-  if (jobs.size() > room) jobs.resize(room);
-  if (jobs.empty()) co_return Submitted{};
   shares_.queued(owner, static_cast<std::int64_t>(jobs.size()));
   std::vector<std::string> ids;
   for (auto& job : jobs) {

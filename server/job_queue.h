@@ -81,6 +81,7 @@ class JobQueue final : public Jobs {
   void wake_waiters(const std::string& id);
   void give_back_share(const ActiveJob& job, double slot_seconds);
   [[nodiscard]] std::uint64_t queued() const;
+  [[nodiscard]] std::size_t fitting(const std::vector<storage::NewJob>& jobs) const;
   [[nodiscard]] bool is_known(const storage::NewJob& job) const;
 
   boost::asio::io_context& io_;

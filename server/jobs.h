@@ -68,8 +68,8 @@ class Jobs {
   /// Durable when it returns. `job.id` and `job.created_us` are filled in here. conflict: idempotency key used with another body;
   /// unavailable: the queue or the owner's share of it is full, draining, or the disk is.
   virtual boost::asio::awaitable<core::Result<storage::Submitted>> submit(storage::NewJob job) = 0;
-  /// Several jobs of one owner in one transaction: as many of them, from the first, as there is room for; those are in the answer, in
-  /// order. Else as submit().
+  /// Several jobs of one owner in one transaction: as many of them, from the first, as there is room for (those that an idempotency key
+  /// knows take none); those are in the answer, in order. Else as submit().
   virtual boost::asio::awaitable<core::Result<std::vector<storage::Submitted>>> submit_all(std::vector<storage::NewJob> jobs) = 0;
   /// How many more jobs of that owner may be queued; nothing: as many as the queue takes.
   virtual std::optional<std::uint64_t> room(const std::string& owner) const = 0;

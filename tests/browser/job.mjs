@@ -112,6 +112,20 @@ export function aJob(the) {
   });
 }
 
+export function deleting(the) {
+  test('a finished job is deleted at a second word', async () => {
+    const { server, browser: { page }, browser } = the;
+    const id = await server.create({ image: 'host', steps: [{ command: ['true'] }] });
+    await server.finished(id);
+    await page.goto(`${server.url}/jobs/${id}`);
+    await page.getByRole('button', { name: 'Delete', exact: true }).click();
+    await page.getByRole('button', { name: 'Delete for good' }).click();
+    await page.waitForURL(`${server.url}/jobs`);
+    assert.equal((await server.call(`/v1/jobs/${id}`)).status, 404);
+    browser.expectClean();
+  });
+}
+
 export function offline(the) {
   test('a part of the pages that is gone after an upgrade is told, and loading again helps', async () => {
     const { server, browser: { page }, browser } = the;

@@ -3,7 +3,7 @@ import { after } from 'node:test';
 import { accessible } from './access.mjs';
 import { Browser, cleanUp, Server } from './fixture.mjs';
 import { hostileOutput } from './hostile.mjs';
-import { aJob, offline } from './job.mjs';
+import { aJob, deleting, offline } from './job.mjs';
 import { keys } from './keys.mjs';
 import { playground } from './playground.mjs';
 import { serving } from './serving.mjs';
@@ -18,6 +18,7 @@ after(async () => {
 serving(the);
 playground(the);
 aJob(the);
+deleting(the);
 hostileOutput(the);
 accessible(the);
 offline(the);

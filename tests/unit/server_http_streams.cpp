@@ -156,6 +156,29 @@ TEST_F(HttpStreams, ABatchWithAKeyIsMadeOnce) {
   EXPECT_EQ(post(kJob, "Idempotency-Key: b\r\n").status, 202) << "a key of a batch is not one of a job";
 }
 
+TEST_F(HttpStreams, ABatchCanBeWaitedFor) {
+  const std::string body = std::string("{\"jobs\": [") + kJob + R"(, {"language": "no"}, )" + kJob + "]}";
+  RawClient client(port);
+  client.send(request("POST", "/v1/jobs:batch", "Prefer: wait=60\r\n", body));
+  ASSERT_TRUE(reaches([&] { return jobs.transactions == 1; }));
+  std::vector<std::string> ids;
+  const auto listed = ask("GET", "/v1/jobs").json();
+  for (const auto& item : listed["items"]) ids.insert(ids.begin(), item["id"]);
+  ASSERT_EQ(ids.size(), 2U);
+  for (const auto& id : ids) on_loop([&] { jobs.end(id, core::Verdict::ok, "out of " + id); });
+  const auto answer = client.read();
+  EXPECT_EQ(answer.headers.at("preference-applied"), "wait=60");
+  const auto items = answer.json()["items"];
+  ASSERT_EQ(items.size(), 3U) << answer.body;
+  EXPECT_EQ(items[0]["status"], 200);
+  EXPECT_EQ(items[0]["job"]["steps"][0]["stdout"], "out of " + ids[0]);
+  EXPECT_EQ(items[1]["status"], 422);
+  EXPECT_EQ(items[2]["job"]["steps"][0]["stdout"], "out of " + ids[1]);
+  const auto late = batch(std::string("{\"jobs\": [") + kJob + "]}", "Prefer: wait=1\r\n").json()["items"];
+  EXPECT_EQ(late[0]["status"], 202);
+  EXPECT_EQ(late[0]["job"]["state"], "queued");
+}
+
 TEST_F(HttpStreams, LinesComeAsJobsEnd) {
   RawClient client(port);
   client.send(lines_of(std::string(kJob) + ", {}, " + kJob + ", " + kJob, "Prefer: wait=60\r\n"));

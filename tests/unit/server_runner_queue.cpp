@@ -152,6 +152,30 @@ TEST_F(QueueTest, AFullQueueStillTellsOfAJobThatItHas) {
   EXPECT_EQ(submit_with_key("key", "another digest").error().kind, core::ErrorKind::conflict);
 }
 
+TEST_F(QueueTest, AFullQueueStillTellsOfABatchThatItHas) {
+  JobQueue::Options options;
+  options.max_queued = 3;
+  begin(1, forever, options);
+  submit("runs");
+  testing::run_until(io_, [&]() { return running() == 1; });
+  const auto batch = [&](std::initializer_list<const char*> keys) {
+    std::vector<storage::NewJob> jobs;
+    for (const char* key : keys) {
+      jobs.push_back(job("waits"));
+      jobs.back().idempotency_key = key;
+    }
+    auto submitted = testing::wait_for(io_, queue_->submit_all(std::move(jobs)));
+    EXPECT_TRUE(submitted);
+    return submitted ? *submitted : std::vector<storage::Submitted>{};
+  };
+  const auto first = batch({"1", "2", "3", "4"});
+  ASSERT_EQ(first.size(), 3U) << "as many as there is room for";
+  const auto again = batch({"1", "2", "3", "4"});
+  ASSERT_EQ(again.size(), 3U);
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(again[i].id, first[i].id);
+  EXPECT_EQ(batch({"5", "1"}).size(), 0U) << "in order, so that each answer has its place";
+}
+
 TEST_F(QueueTest, HigherPriorityGoesFirst) {
   begin(1, forever);
   submit("first");

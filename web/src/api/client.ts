@@ -139,6 +139,9 @@ export const createJob = (request: JobRequest): Promise<Job> => json<Job>('/v1/j
 export const act = (id: string, action: 'cancel' | 'pause' | 'resume'): Promise<Job> =>
   json<Job>(`/v1/jobs/${id}:${action}`, { method: 'POST' });
 
+/** Forgets a finished job. */
+export const deleteJob = async (id: string): Promise<void> => void (await call(`/v1/jobs/${id}`, { method: 'DELETE' }));
+
 export function contentBytes(content: Content | null | undefined): Uint8Array {
   if (content === null || content === undefined) return new Uint8Array();
   if (typeof content === 'string') return new TextEncoder().encode(content);

@@ -3,7 +3,7 @@ import { lazy, Suspense } from 'preact/compat';
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { Log } from '../ansi/log';
-import { act, call, createJob, download, json } from '../api/client';
+import { act, call, createJob, deleteJob, download, json } from '../api/client';
 import type { Artifact, Job, JobRequest, Limits, Step, TestResult } from '../api/types';
 import { ago, bytes, clock, duration, signalName } from '../format';
 import { limitsOf } from '../limits';
@@ -91,6 +91,8 @@ function Actions({ job, request }: { job: Job; request: JobRequest | undefined }
   const rerun = (): void => {
     if (request !== undefined) guard(createJob(request).then((next) => go(`/jobs/${next.id}`)));
   };
+  const [asked, setAsked] = useState(false); // a job that is gone does not come back: it takes a second word
+  const forget = (): void => guard(deleteJob(job.id).then(() => go('/jobs')));
   const running = job.state === 'running';
   return (
     <div class="row" role="group" aria-label="Actions">
@@ -100,6 +102,8 @@ function Actions({ job, request }: { job: Job; request: JobRequest | undefined }
       {request !== undefined && <button type="button" onClick={rerun}>Run again</button>}
       {request?.language !== undefined && request.tests === undefined && <a class="button" href={`/?from=${encodeURIComponent(job.id)}`}>Open in the playground</a>}
       <Share id={job.id} here />
+      {job.state === 'finished' && !asked && <button type="button" onClick={() => setAsked(true)}>Delete</button>}
+      {job.state === 'finished' && asked && <button type="button" class="danger" onClick={forget}>Delete for good</button>}
       {error !== undefined && <Failure error={error} />}
     </div>
   );
