@@ -8,6 +8,7 @@
 #include <memory>
 #include <sstream>
 
+#include "cli/artifacts.h"
 #include "cli/backup.h"
 #include "cli/doctor.h"
 #include "cli/exec.h"
@@ -39,6 +40,7 @@ struct Parsed {
   ImageOptions image;
   BackupOptions backup;
   KeyOptions key;
+  ArtifactsOptions artifacts;
   TopOptions top;
   LanguageTestOptions language;
   ServerOptions job, action, languages, inspect;
@@ -145,6 +147,11 @@ void add_submit(CLI::App& app, Parsed& parsed, const Console& console) {
       ->expected(1)
       ->allow_extra_args(false)
       ->take_all();
+  submit_app->add_option("--artifact", options.artifacts, "keep the files that match, for `bailiff artifacts`; may be repeated")
+      ->type_name("GLOB")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->take_all();
   submit_app->add_option("--priority", options.priority, "-10 to 10, higher first")->check(CLI::Range(-10, 10));
   submit_app->add_option("--idempotency-key", options.idempotency_key, "the same key and job, sent again, give the same job")
       ->type_name("KEY");
@@ -168,6 +175,15 @@ void add_job(CLI::App& app, Parsed& parsed, const Console& console) {
   job->callback([&] {
     parsed.job.json = parsed.json;
     parsed.command = [&] { return show_job(parsed.job, parsed.job_id, console); };
+  });
+  CLI::App* left = app.add_subcommand("artifacts", "List the files that a job left, or save them");
+  left->add_option("ID", parsed.artifacts.id, "the job's id")->required();
+  left->add_option("-o,--output", parsed.artifacts.directory, "save them here; nothing is overwritten")->type_name("DIR");
+  add_server(*left, parsed.artifacts.server);
+  add_json(*left, parsed);
+  left->callback([&] {
+    parsed.artifacts.server.json = parsed.json;
+    parsed.command = [&] { return artifacts(parsed.artifacts, console); };
   });
   const auto add_action = [&](const std::string& name, const char* help) {
     CLI::App* action = app.add_subcommand(name, help);

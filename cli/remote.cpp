@@ -121,6 +121,7 @@ Expected<Json> job_request(const SubmitOptions& options) {
     if (!pair) return std::unexpected(std::move(pair.error()));
     request["labels"][pair->first] = pair->second;
   }
+  for (const std::string& glob : options.artifacts) request["artifacts"].push_back(core::to_utf8(glob));
   if (options.priority != 0) request["priority"] = options.priority;
   return request;
 }

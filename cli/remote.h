@@ -33,6 +33,7 @@ struct SubmitOptions {
   std::string stdin_file, tests_directory, checker, idempotency_key;
   core::LimitOverrides limits;
   std::vector<std::string> labels;  // "k=v"
+  std::vector<std::string> artifacts;  // globs
   int priority = 0;
 };
 

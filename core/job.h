@@ -63,6 +63,7 @@ struct JobSpec {
   Checker checker;
   bool stop_on_failure = true;
   std::optional<Webhook> webhook;
+  std::vector<std::string> artifacts;    // globs of workspace paths that are kept when its steps have ended; none with tests
 };
 
 struct StepResult {
@@ -79,12 +80,20 @@ struct TestResult {
   std::string checker_message;       // empty: none
 };
 
+/// A file that the job left and that is kept.
+struct Artifact {
+  std::string path;                  // relative to the workspace, UTF-8
+  std::string bytes;
+};
+
 struct JobResult {
   Verdict verdict = Verdict::internal_error;
   std::string message;               // empty: none
   std::vector<StepResult> steps;
   std::vector<TestResult> tests;
   std::optional<double> score;       // set when the job has tests
+  std::vector<Artifact> artifacts;
+  bool artifacts_truncated = false;  // not all that matched could be kept
 };
 
 }  // namespace bailiff::core

@@ -80,6 +80,8 @@ Api::Api(ApiContext context, const HttpBounds& bounds) : context_(std::move(cont
   add_event_routes();
   add_key_routes();
   add_webhook_routes();
+  add_blob_routes();
+  add_artifact_routes();
   if (context_.pages != nullptr) add_page_routes(router_, *context_.pages);
 }
 
@@ -105,6 +107,7 @@ std::optional<Response> Api::answer_head(const Request& request) const {
   const auto wanted = request.header("Accept").value_or("");
   if (!accepts(wanted, route.media_type) && (route.other_media_type.empty() || !accepts(wanted, route.other_media_type)))
     return problem_response(406, "the answer would be " + route.media_type + ", which Accept refuses");
+  if (route.takes_file && route.pattern == "/v1/blobs") return fault_of_blob_upload(admitted->target);
   if (route.takes_file) return fault_of_upload(request, admitted->target);
   if (!route.takes_json) return std::nullopt;
   const auto content_type = request.header("Content-Type");

@@ -39,8 +39,12 @@ class Api {
   /// What can be refused by the head alone (`request.body` is not looked at), so that no body is read in vain: an unknown path, another
   /// method, a caller who may not, a media type. OPTIONS is answered here too.
   [[nodiscard]] std::optional<Response> answer_head(const Request& request) const;
-  /// A file to receive the body in, where the request is for a route that takes one (Request::body_file).
-  [[nodiscard]] std::optional<core::Result<std::shared_ptr<core::Fd>>> body_file(const Request& request) const;
+  /// A file to receive the body in, and the most bytes of it, where the request is for a route that takes one (Request::body_file).
+  struct BodyFile {
+    std::shared_ptr<core::Fd> file;
+    std::uint64_t most_bytes = 0;
+  };
+  [[nodiscard]] std::optional<core::Result<BodyFile>> body_file(const Request& request) const;
   /// Writes a piece of it, in a thread aside.
   boost::asio::awaitable<core::Status> write_body(const core::Fd& file, std::string_view bytes, std::uint64_t offset);
   /// The answer. Never throws: what goes wrong on our side is logged and is a 500.
@@ -58,6 +62,8 @@ class Api {
   void add_event_routes();           // api_events.cpp
   void add_key_routes();             // api_keys.cpp
   void add_webhook_routes();         // api_webhook.cpp
+  void add_blob_routes();            // api_blobs.cpp
+  void add_artifact_routes();        // api_artifacts.cpp
 
   struct Admitted {
     Target target;
@@ -105,6 +111,15 @@ class Api {
   boost::asio::awaitable<Response> import_image(Call call);
   boost::asio::awaitable<Response> delete_image(Call call);
   [[nodiscard]] std::optional<Response> fault_of_upload(const Request& request, const Target& target) const;
+  boost::asio::awaitable<Response> create_blob(Call call);
+  boost::asio::awaitable<core::Status> store_blob(std::string owner, std::string digest, const core::Fd& file, std::uint64_t size);
+  boost::asio::awaitable<Response> show_blob(Call call);
+  [[nodiscard]] std::optional<Response> fault_of_blob_upload(const Target& target) const;
+
+  boost::asio::awaitable<Response> list_artifacts(Call call);
+  boost::asio::awaitable<Response> show_artifact(Call call);
+  boost::asio::awaitable<bool> send_tar(std::string id, core::Json artifacts, std::int64_t mtime_s, BodySink& sink);
+
   boost::asio::awaitable<Response> create_key(Call call);
   boost::asio::awaitable<Response> show_keys(Call call);
   boost::asio::awaitable<Response> show_own_key(Call call);

@@ -38,7 +38,7 @@ std::vector<Fault> take_faults_of(std::vector<Fault>& all, std::size_t index) {
 using Accepted = std::vector<std::expected<AcceptedJob, Problem>>;
 
 /// Each job of the body by itself; a Problem where the body as a whole is faulty.
-std::expected<Accepted, Problem> jobs_of(const std::string& body, const ApiContext& context, std::size_t most) {
+std::expected<Accepted, Problem> jobs_of(const std::string& body, const ApiContext& context, std::size_t most, const std::string& owner) {
   auto parsed = parse_json(body);
   if (!parsed) return std::unexpected(std::move(parsed.error()));
   Faults faults;
@@ -53,7 +53,7 @@ std::expected<Accepted, Problem> jobs_of(const std::string& body, const ApiConte
   auto& duplicates = parsed->duplicates;
   if (faults.empty())
     for (std::size_t i = 0; i < jobs->size(); ++i)
-      accepted.push_back(accept_job((*jobs)[i], duplicates.empty() ? std::vector<Fault>() : take_faults_of(duplicates, i), context));
+      accepted.push_back(accept_job((*jobs)[i], duplicates.empty() ? std::vector<Fault>() : take_faults_of(duplicates, i), context, owner));
   for (auto& fault : faults.take()) duplicates.push_back(std::move(fault));
   if (duplicates.empty()) return accepted;
   return std::unexpected(Problem{422, "the batch has faults; each is listed with its place", std::move(duplicates), {}});
@@ -120,13 +120,14 @@ awaitable<Response> Api::create_batch(Call call) {
   const auto key = call.request.header("Idempotency-Key");
   if (key && !is_idempotency_key(*key)) co_return problem_response(faulty_idempotency_key());
   const auto& body = call.request.body;
-  auto prepare = [&body, &context = context_, most = bounds_.batch_jobs] { return jobs_of(body, context, most); };
+  const std::string owner = call.caller.key_id;
+  auto prepare = [&body, &owner, &context = context_, most = bounds_.batch_jobs] { return jobs_of(body, context, most, owner); };
   auto accepted = co_await run_aside(body.size() > kLargeBytes, std::move(prepare));
   if (!accepted) co_return problem_response(accepted.error());
   const auto batch = std::make_shared<Batch>();
   batch->jobs = std::move(*accepted);
   const std::string digest = key ? sha256_digest(body) : std::string();
-  const auto refused = co_await submit_batch(*batch, key, digest, call.caller.key_id);
+  const auto refused = co_await submit_batch(*batch, key, digest, owner);
   if (refused) co_return problem_response(*refused);
 
   const auto wanted = call.request.header("Accept").value_or("");
@@ -194,7 +195,6 @@ awaitable<std::optional<Problem>> Api::submit_batch(Batch& batch, const std::opt
     }
     if (key) accepted->job.idempotency_key = key_of_item(*key, i);
     accepted->job.request_digest = digest;
-    accepted->job.owner = owner;
     jobs.push_back(std::move(accepted->job));
     places.push_back(i);
   }
@@ -202,6 +202,7 @@ awaitable<std::optional<Problem>> Api::submit_batch(Batch& batch, const std::opt
   if (!jobs.empty()) {
     auto stored = co_await context_.jobs.submit_all(std::move(jobs));
     if (!stored && stored.error().kind == core::ErrorKind::conflict) co_return reused_idempotency_key();
+    if (!stored && stored.error().kind == core::ErrorKind::invalid) co_return lost_blob();
     if (!stored) co_return problem_of(stored.error(), "accept a batch of jobs");
     submitted = std::move(*stored);
   }

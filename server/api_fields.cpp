@@ -8,6 +8,7 @@
 #include "core/json/json.h"
 #include "server/api_json.h"
 #include "server/api_request.h"
+#include "server/blob_content.h"
 
 namespace bailiff::server {
 namespace {
@@ -161,11 +162,13 @@ std::optional<std::string> read_name(const json& value, const Path& at, Faults& 
 std::optional<core::Content> read_content(const json& value, const Path& at, Faults& faults) {
   if (value.is_string()) return core::Content{value.get_ref<const std::string&>(), std::nullopt};
   if (!value.is_object() || value.size() != 1) {
-    wrong_type(value, R"(a string or {"base64": "…"})", at, faults);
+    wrong_type(value, R"(a string, {"base64": "…"} or {"blob": "sha256:…"})", at, faults);
     return std::nullopt;
   }
   if (value.contains("blob")) {
-    faults.add(at.key("blob"), "blobs are not supported by this server; send a string or base64");
+    const json& digest = value["blob"];
+    if (digest.is_string() && is_blob_digest(digest.get_ref<const std::string&>())) return core::Content{"", digest.get<std::string>()};
+    faults.add(at.key("blob"), "must be sha256: and 64 hexadecimal digits in lower case");
     return std::nullopt;
   }
   Members members(value, at, faults);

@@ -70,7 +70,7 @@ std::optional<double> read_amount(const nlohmann::json& value, double most, cons
 std::optional<std::string> read_string(const nlohmann::json& value, std::size_t most_bytes, const Path& at, Faults& faults);
 /// A name for people: not empty, no control characters, at most kMaxNameBytes.
 std::optional<std::string> read_name(const nlohmann::json& value, const Path& at, Faults& faults);
-/// A string or {"base64": …}.
+/// A string, {"base64": …} or {"blob": "sha256:…"}; of a blob no more is looked at than its name.
 std::optional<core::Content> read_content(const nlohmann::json& value, const Path& at, Faults& faults);
 /// A list of strings that an exec can take.
 std::vector<std::string> read_arguments(const nlohmann::json& value, const Path& at, Faults& faults);

@@ -62,12 +62,14 @@ void Api::add_image_routes() {
                }});
 }
 
-std::optional<core::Result<std::shared_ptr<core::Fd>>> Api::body_file(const Request& request) const {
+std::optional<core::Result<Api::BodyFile>> Api::body_file(const Request& request) const {
   const auto target = parse_target(request.target);
   const auto match = target ? router_.match(request.method, *target) : Match{};
   if (match.route == nullptr || !match.route->takes_file) return std::nullopt;
-  if (context_.images == nullptr) return core::error(core::ErrorKind::unavailable, "images cannot be changed here");
-  return context_.images->archive_file();
+  if (context_.images == nullptr) return core::error(core::ErrorKind::unavailable, "no files are taken here");
+  auto file = context_.images->archive_file();
+  if (!file) return std::unexpected(std::move(file.error()));
+  return BodyFile{std::move(*file), match.route->pattern == "/v1/blobs" ? bounds_.blob_bytes : bounds_.file_bytes};
 }
 
 /// Everything that can be known before gigabytes are received. The content types are none that a page of another site can send by itself.

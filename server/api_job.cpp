@@ -3,6 +3,8 @@
 #include <limits>
 #include <utility>
 
+#include "server/http_fields.h"
+
 namespace bailiff::server {
 namespace {
 
@@ -99,7 +101,7 @@ class OutputInserter {
 Json read_result(const storage::StoredJob& job) {
   Json result = Json::parse(job.result, nullptr, false);
   if (!result.is_object()) result = Json::object();
-  for (const char* list : {"steps", "tests"})
+  for (const char* list : {"steps", "tests", "artifacts"})
     if (!result.contains(list) || !result[list].is_array()) result[list] = Json::array();
   if (!result.contains("score")) result["score"] = nullptr;
   return result;
@@ -117,6 +119,9 @@ std::string result_to_json(const core::JobResult& result) {
     object["tests"].push_back(std::move(part));
   }
   if (result.score) object["score"] = *result.score;
+  for (const auto& artifact : result.artifacts)
+    object["artifacts"].push_back({{"path", artifact.path}, {"bytes", artifact.bytes.size()}, {"digest", sha256_digest(artifact.bytes)}});
+  if (result.artifacts_truncated) object["artifacts_truncated"] = true;
   return object.dump();
 }
 
@@ -127,6 +132,7 @@ void put_result(storage::Finish& finish, core::JobResult result) {
   int step_index = 0, test_index = storage::kFirstTest;
   for (auto& step : result.steps) move_outputs(finish.outputs, step_index++, step.stdout_bytes, step.stderr_bytes);
   for (auto& test : result.tests) move_outputs(finish.outputs, test_index++, test.stdout_bytes, test.stderr_bytes);
+  for (auto& artifact : result.artifacts) finish.artifacts.push_back({std::move(artifact.path), std::move(artifact.bytes)});
 }
 
 core::Result<Json> compose_job(const storage::StoredJob& job, storage::Store& store, const OutputPolicy& policy, bool paused) {
@@ -159,9 +165,12 @@ core::Result<Json> compose_job(const storage::StoredJob& job, storage::Store& st
   object["steps"] = std::move(result["steps"]);
   object["tests"] = std::move(result["tests"]);
   object["score"] = std::move(result["score"]);
-  object["artifacts"] = Json::array();
+  object["artifacts"] = std::move(result["artifacts"]);
+  object["artifacts_truncated"] = result.value("artifacts_truncated", false);
   return object;
 }
+
+Json artifacts_of(const storage::StoredJob& job) { return read_result(job)["artifacts"]; }
 
 std::optional<std::uint64_t> stored_output_bytes(const storage::StoredJob& job, int index, storage::Stream stream) {
   const Json result = read_result(job);

@@ -24,6 +24,9 @@ struct OutputPolicy {
 [[nodiscard]] core::Result<core::Json> compose_job(const storage::StoredJob& job, storage::Store& store, const OutputPolicy& policy,
                                                    bool paused = false);
 
+/// What it left: [{"path", "bytes", "digest"}]; empty until it is finished.
+[[nodiscard]] core::Json artifacts_of(const storage::StoredJob& job);
+
 /// Size of one output of a finished job by its result document; nothing where there is no such step or test.
 [[nodiscard]] std::optional<std::uint64_t> stored_output_bytes(const storage::StoredJob& job, int index, storage::Stream stream);
 

@@ -22,10 +22,10 @@ using boost::asio::awaitable;
 constexpr std::size_t kLargeBytes = 64 * 1024;  // some 0.5 ms of JSON work
 constexpr int kMostListed = 200, kListedAtOnce = 8;
 
-std::expected<AcceptedJob, Problem> new_job_of(const std::string& body, const ApiContext& context) {
+std::expected<AcceptedJob, Problem> new_job_of(const std::string& body, const ApiContext& context, const std::string& owner) {
   auto parsed = parse_json(body);
   if (!parsed) return std::unexpected(std::move(parsed.error()));
-  auto accepted = accept_job(parsed->value, std::move(parsed->duplicates), context);
+  auto accepted = accept_job(parsed->value, std::move(parsed->duplicates), context, owner);
   if (accepted) accepted->job.request_digest = sha256_digest(body);
   return accepted;
 }
@@ -151,6 +151,7 @@ awaitable<Response> Api::job_answer(std::string id, unsigned status_unfinished, 
 
 Response Api::refused_submit(const core::Error& error, const std::string& owner) {
   if (error.kind == core::ErrorKind::conflict) return problem_response(reused_idempotency_key());
+  if (error.kind == core::ErrorKind::invalid) return problem_response(lost_blob());
   if (error.kind != core::ErrorKind::unavailable) return problem_response(problem_of(error, "accept a job"));
   if (const auto room = context_.jobs.room(owner); context_.jobs.ready() && room && *room == 0) return problem_response(full_quota());
   const auto depth = context_.store.depth();
@@ -161,12 +162,11 @@ Response Api::refused_submit(const core::Error& error, const std::string& owner)
 awaitable<Response> Api::create_job(Call call) {
   if (!call.query.empty()) co_return problem_response(400, "this call takes no query parameters");
   const auto& body = call.request.body;
-  auto prepare = [&body, &context = context_] { return new_job_of(body, context); };
+  const std::string owner = call.caller.key_id;
+  auto prepare = [&body, &owner, &context = context_] { return new_job_of(body, context, owner); };
   auto accepted = co_await run_aside(body.size() > kLargeBytes, std::move(prepare));
   if (!accepted) co_return problem_response(accepted.error());
   auto* const job = &accepted->job;
-  job->owner = call.caller.key_id;
-  const std::string owner = job->owner;
   job->idempotency_key = call.request.header("Idempotency-Key");
   if (job->idempotency_key && !is_idempotency_key(*job->idempotency_key)) co_return problem_response(faulty_idempotency_key());
   std::shared_ptr<const void> use;

@@ -6,7 +6,7 @@
 #include "core/id.h"
 #include "server/api.h"
 #include "server/api_job.h"
-#include "server/http_fields.h"
+#include "server/bytes_response.h"
 
 namespace bailiff::server {
 namespace {
@@ -26,34 +26,6 @@ std::optional<int> part_number(std::string_view text) {
 /// The bytes under a tag only ever grow while a step runs, so attempt and size name them.
 std::string output_tag(const storage::StoredJob& job, int index, storage::Stream stream, std::uint64_t total_bytes) {
   return fmt::format("\"{}.{}.{}.{}.{}\"", job.id, job.attempt, index, static_cast<int>(stream), total_bytes);
-}
-
-/// Range holds only for the representation that If-Range names (RFC 9110 section 13.1.5); a date never matches here.
-bool range_holds(const Request& request, const std::string& tag) {
-  const auto condition = request.header("If-Range");
-  return request.method == "GET" && (!condition || *condition == tag);
-}
-
-/// All of it or the range asked for; `read` takes offsets into all of it.
-Response output_response(const Request& request, const std::string& tag, std::uint64_t total_bytes,
-                         std::function<core::Result<std::string>(std::uint64_t, std::uint64_t)> read) {
-  std::variant<WholeBody, ByteRange, Unsatisfiable> range = WholeBody{};
-  if (const auto header = request.header("Range"); header && range_holds(request, tag)) range = parse_range(*header, total_bytes);
-  if (std::holds_alternative<Unsatisfiable>(range))
-    return problem_response(416, fmt::format("the output has {} bytes", total_bytes),
-                            {{"Content-Range", fmt::format("bytes */{}", total_bytes)}});
-  Response response{200, "application/octet-stream", {{"ETag", tag}, {"Accept-Ranges", "bytes"}, {"Cache-Control", "no-cache"}}, {}, {}};
-  ByteRange part{0, total_bytes};
-  if (const auto* asked = std::get_if<ByteRange>(&range)) {
-    part = *asked;
-    response.status = 206;
-    const auto last = part.first + part.length - 1;
-    response.headers.emplace_back("Content-Range", fmt::format("bytes {}-{}/{}", part.first, last, total_bytes));
-  }
-  response.source = BodySource{part.length, [read = std::move(read), first = part.first](std::uint64_t offset, std::uint64_t length) {
-                                 return read(first + offset, length);
-                               }};
-  return response;
 }
 
 }  // namespace
@@ -99,11 +71,11 @@ awaitable<Response> Api::show_output(Call call, int first_index, storage::Stream
     co_return problem_response(404, finished ? "the job has no such part" : "this part of the job has no output yet");
   }
 
-  co_return output_response(call.request, output_tag(*job, index, stream, *total), *total,
-                            [this, id, index, stream](auto offset, auto length) {
-                              auto slice = read_output(id, index, stream, offset, length);
-                              return slice ? core::Result<std::string>(std::move(slice->bytes)) : std::unexpected(std::move(slice.error()));
-                            });
+  co_return bytes_response(call.request, output_tag(*job, index, stream, *total), *total,
+                           [this, id, index, stream](auto offset, auto length) {
+                             auto slice = read_output(id, index, stream, offset, length);
+                             return slice ? core::Result<std::string>(std::move(slice->bytes)) : std::unexpected(std::move(slice.error()));
+                           });
 }
 
 }  // namespace bailiff::server

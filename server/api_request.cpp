@@ -8,6 +8,7 @@
 #include "core/json/json.h"
 #include "sandbox/tree.h"
 #include "server/api_fields.h"
+#include "server/blob_content.h"
 #include "server/webhook_message.h"
 
 namespace bailiff::server {
@@ -29,9 +30,12 @@ class JobDecoder {
       read_common();
       read_tests();
       read_webhook();
+      if (const json* artifacts = members_.find("artifacts")) read_artifacts(*artifacts, root_.key("artifacts"));
       refuse_unsupported();
       members_.refuse_others();
       check_workspace();
+      if (blob_bytes_ > kMaxJobBlobBytes)
+        faults_.add(root_, fmt::format("the blobs of the job have {} bytes; {} are the most", blob_bytes_, kMaxJobBlobBytes));
     }
     if (faults_.empty()) return std::move(spec_);
     return std::unexpected(Problem{422, "the job request has faults; each is listed with its place", faults_.take(), {}});
@@ -91,12 +95,33 @@ class JobDecoder {
     else if (members.is_object()) faults_.add(at.key("command"), "must be given");
     if (const json* env = members.find("env")) step.env = read_environment(*env, at.key("env"), faults_);
     if (const json* cwd = members.find("cwd")) step.cwd = read_directory(*cwd, at.key("cwd"));
-    if (const json* content = members.find("stdin"))
-      step.stdin_content = read_content(*content, at.key("stdin"), faults_).value_or(core::Content{});
+    if (const json* content = members.find("stdin")) step.stdin_content = content_of(*content, at.key("stdin")).value_or(core::Content{});
     if (const json* limits = members.find("limits")) step.limits = limits_of(*limits, at.key("limits"));
     if (const json* always = members.find("always")) step.always = read_bool(*always, at.key("always"), faults_).value_or(false);
     members.refuse_others();
     spec_.steps.push_back(std::move(step));
+  }
+
+  std::optional<core::Content> content_of(const json& value, const Path& at) {
+    auto content = read_content(value, at, faults_);
+    if (!content || !content->blob || !rules_.blob_bytes) return content;
+    const auto bytes = rules_.blob_bytes(*content->blob);
+    if (!bytes) faults_.add(at.key("blob"), "there is no such blob; POST /v1/blobs brings it");
+    blob_bytes_ += bytes.value_or(0);
+    blob_sizes_[*content->blob] = bytes.value_or(0);
+    return content;
+  }
+
+  void read_artifacts(const json& value, const Path& at) {
+    if (!check_list(value, kMaxArtifactGlobs, at, faults_)) return;
+    for (std::size_t i = 0; i < value.size(); ++i) {
+      const auto glob = read_string(value[i], kMaxNameBytes, at.item(i), faults_);
+      if (!glob) continue;
+      if (!sandbox::is_safe_relative_path(*glob))
+        faults_.add(at.item(i), R"(must be a glob inside the workspace: relative, without "." and "..")");
+      spec_.artifacts.push_back(*glob);
+    }
+    if (!spec_.artifacts.empty() && !spec_.tests.empty()) faults_.add(at, "tests have workspaces of their own, of which nothing is kept");
   }
 
   core::LimitOverrides limits_of(const json& value, const Path& at) {
@@ -134,7 +159,7 @@ class JobDecoder {
   void read_program() {
     const json* source = members_.find("source");
     const json* files = members_.find("files");
-    if (source != nullptr) spec_.source = read_content(*source, root_.key("source"), faults_);
+    if (source != nullptr) spec_.source = content_of(*source, root_.key("source"));
     if (files != nullptr) read_files(*files, root_.key("files"));
     if (members_.find("language") == nullptr) return;
     if (source == nullptr && files == nullptr) faults_.add(root_.key("source"), "source or files must be given with language");
@@ -160,7 +185,7 @@ class JobDecoder {
     }
     for (const auto& [name, content] : value.items()) {
       const Path place = at.key(name);
-      auto bytes = read_content(content, place, faults_);
+      auto bytes = content_of(content, place);
       if (!sandbox::is_safe_relative_path(name)) {
         faults_.add(place, R"(a file's path is relative, without empty, "." and ".." components, at most 255 bytes each)");
         continue;
@@ -182,7 +207,7 @@ class JobDecoder {
   void read_common() {
     const Path args = root_.key("args"), content = root_.key("stdin"), limits = root_.key("limits");
     if (const json* value = members_.find("args")) spec_.args = read_arguments(*value, args, faults_);
-    if (const json* value = members_.find("stdin")) spec_.stdin_content = read_content(*value, content, faults_).value_or(core::Content{});
+    if (const json* value = members_.find("stdin")) spec_.stdin_content = content_of(*value, content).value_or(core::Content{});
     if (const json* value = members_.find("env")) spec_.env = read_environment(*value, root_.key("env"), faults_);
     if (const json* value = members_.find("limits")) spec_.limits = limits_of(*value, limits);
     if (const json* value = members_.find("labels")) spec_.labels = read_labels(*value, root_.key("labels"), faults_);
@@ -225,7 +250,8 @@ class JobDecoder {
     const Path at = root_.key("tests");
     if (tests == nullptr || !check_list(*tests, kMaxTests, at, faults_)) return;
     for (std::size_t i = 0; i < tests->size(); ++i) read_test((*tests)[i], i, at.item(i));
-    if (!tests->empty() && !spec_.stdin_content.bytes.empty()) faults_.add(root_.key("stdin"), "each test has a stdin of its own");
+    if (!tests->empty() && (!spec_.stdin_content.bytes.empty() || spec_.stdin_content.blob))
+      faults_.add(root_.key("stdin"), "each test has a stdin of its own");
   }
 
   void read_test(const json& value, std::size_t index, const Path& at) {
@@ -233,9 +259,8 @@ class JobDecoder {
     test.name = std::to_string(index + 1);
     Members members(value, at, faults_);
     if (const json* name = members.find("name")) test.name = read_name(*name, at.key("name"), faults_).value_or("");
-    if (const json* content = members.find("stdin"))
-      test.stdin_content = read_content(*content, at.key("stdin"), faults_).value_or(core::Content{});
-    if (const json* expected = members.find("expected")) test.expected = read_content(*expected, at.key("expected"), faults_);
+    if (const json* content = members.find("stdin")) test.stdin_content = content_of(*content, at.key("stdin")).value_or(core::Content{});
+    if (const json* expected = members.find("expected")) test.expected = content_of(*expected, at.key("expected"));
     if (const json* limits = members.find("limits")) test.limits = limits_of(*limits, at.key("limits"));
     if (const json* points = members.find("points")) test.points = read_amount(*points, kMostPoints, at.key("points"), faults_).value_or(1);
     members.refuse_others();
@@ -265,8 +290,7 @@ class JobDecoder {
 
   /// Fields of the contract that this server does not have. A value that asks for nothing is let through.
   void refuse_unsupported() {
-    static const std::array<std::pair<const char*, json>, 3> kFields = {
-        {{"archive", nullptr}, {"artifacts", json::array()}, {"interactive", false}}};
+    static const std::array<std::pair<const char*, json>, 2> kFields = {{{"archive", nullptr}, {"interactive", false}}};
     for (const auto& [name, nothing] : kFields)
       if (const json* value = members_.find(name); value != nullptr && *value != nothing)
         faults_.add(root_.key(name), fmt::format("{} is not supported by this server", name));
@@ -277,7 +301,10 @@ class JobDecoder {
     core::Limits limits = rules_.default_limits;
     if (language_ != nullptr) limits = core::apply(limits, language_->limits);
     limits = core::at_most(core::apply(limits, spec_.limits), rules_.ceiling);
-    const auto on_disk = [](const core::Content& content) { return (content.bytes.size() + kPageBytes - 1) / kPageBytes * kPageBytes; };
+    const auto on_disk = [&](const core::Content& content) {
+      const std::uint64_t size = content.blob ? blob_sizes_[*content.blob] : content.bytes.size();
+      return (size + kPageBytes - 1) / kPageBytes * kPageBytes;
+    };
     std::uint64_t bytes = spec_.source ? on_disk(*spec_.source) : 0;
     for (const auto& [name, content] : spec_.files) bytes += on_disk(content);
     const std::uint64_t inodes = 1 + directories_.size() + spec_.files.size() + (spec_.source ? 1 : 0);
@@ -295,6 +322,8 @@ class JobDecoder {
   core::JobSpec spec_;
   const images::Language* language_ = nullptr;
   std::set<std::string> directories_;
+  std::map<std::string, std::uint64_t> blob_sizes_;
+  std::uint64_t blob_bytes_ = 0;  // of all that the job names, each time
 };
 
 }  // namespace

@@ -5,7 +5,9 @@
 // so that showing a job reads only the head of it; `request` is the canonical request, which decodes to an equal JobSpec. It is without the
 // webhook: that has a secret in it, and is stored by itself.
 #include <expected>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -18,7 +20,7 @@
 namespace bailiff::server {
 
 /// Counts and sizes of a request's parts. Contents are bounded by the body's bound.
-inline constexpr std::size_t kMaxTests = 1000, kMaxSteps = 64, kMaxFiles = 1000, kMaxLabels = 32;
+inline constexpr std::size_t kMaxTests = 1000, kMaxSteps = 64, kMaxFiles = 1000, kMaxLabels = 32, kMaxArtifactGlobs = 32;
 inline constexpr std::size_t kMaxLabelKeyBytes = 64, kMaxLabelValueBytes = 256, kMaxNameBytes = 256;
 inline constexpr std::size_t kMaxArguments = 1024, kMaxVariables = 512;
 inline constexpr std::size_t kMaxStringBytes = 131'071;  // Linux: MAX_ARG_STRLEN less its NUL, for one argument or variable
@@ -31,6 +33,8 @@ struct RequestRules {
   core::Limits ceiling;
   bool can_cap_io = true;  // false: a request for a cap on I/O is a fault
   WebhookRules webhooks = {};
+  /// The bytes of a blob; nothing: the caller has none of that digest, which is a fault. Not set: blobs are not looked at.
+  std::function<std::optional<std::uint64_t>(const std::string& digest)> blob_bytes = {};
 };
 
 /// All faults at once (422). `body` must be what parse_json (api_json.h) made, so that its depth and size are bounded.

@@ -21,8 +21,10 @@ void put_overrides(Json& object, const core::LimitOverrides& limits) {
   if (limits != core::LimitOverrides{}) object["limits"] = core::overrides_to_json(limits);
 }
 
+Json to_json(const core::Content& content) { return content.blob ? Json{{"blob", *content.blob}} : core::content_to_json(content.bytes); }
+
 void put_stdin(Json& object, const core::Content& content) {
-  if (!content.bytes.empty()) object["stdin"] = core::content_to_json(content.bytes);
+  if (content.blob || !content.bytes.empty()) object["stdin"] = to_json(content);
 }
 
 Json step_to_json(const core::StepSpec& step) {
@@ -38,7 +40,7 @@ Json step_to_json(const core::StepSpec& step) {
 Json test_to_json(const core::TestSpec& test) {
   Json object = {{"name", test.name}};
   put_stdin(object, test.stdin_content);
-  if (test.expected) object["expected"] = core::content_to_json(test.expected->bytes);
+  if (test.expected) object["expected"] = to_json(*test.expected);
   put_overrides(object, test.limits);
   if (test.points != 1) object["points"] = test.points;
   return object;
@@ -56,8 +58,8 @@ Json request_to_json(const core::JobSpec& spec) {
   Json object = Json::object();
   if (spec.language) object["language"] = *spec.language;
   if (spec.image) object["image"] = *spec.image;
-  if (spec.source) object["source"] = core::content_to_json(spec.source->bytes);
-  for (const auto& [path, content] : spec.files) object["files"][path] = core::content_to_json(content.bytes);
+  if (spec.source) object["source"] = to_json(*spec.source);
+  for (const auto& [path, content] : spec.files) object["files"][path] = to_json(content);
   for (const auto& step : spec.steps) object["steps"].push_back(step_to_json(step));
   if (!spec.args.empty()) object["args"] = spec.args;
   put_stdin(object, spec.stdin_content);
@@ -68,6 +70,7 @@ Json request_to_json(const core::JobSpec& spec) {
   for (const auto& test : spec.tests) object["tests"].push_back(test_to_json(test));
   put_checker(object, spec.checker);
   if (!spec.stop_on_failure) object["stop_on_failure"] = false;
+  if (!spec.artifacts.empty()) object["artifacts"] = spec.artifacts;
   return object;
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "server/api_request.h"
+#include "server/blob_content.h"
 
 namespace bailiff::server {
 namespace {
@@ -13,8 +14,13 @@ constexpr std::size_t kMaxKeyBytes = 255;
 
 }  // namespace
 
-std::expected<AcceptedJob, Problem> accept_job(const nlohmann::json& request, std::vector<Fault> duplicates, const ApiContext& context) {
-  const RequestRules rules{context.catalogue, context.default_limits, context.ceiling, !context.lacks("cgroup.blkio"), context.webhooks};
+std::expected<AcceptedJob, Problem> accept_job(const nlohmann::json& request, std::vector<Fault> duplicates, const ApiContext& context,
+                                               const std::string& owner) {
+  RequestRules rules{context.catalogue, context.default_limits, context.ceiling, !context.lacks("cgroup.blkio"), context.webhooks};
+  rules.blob_bytes = [&](const std::string& digest) -> std::optional<std::uint64_t> {
+    const auto blob = context.store.blob(owner, digest, 0, 0);
+    return blob ? std::optional(blob->total_bytes) : std::nullopt;
+  };
   auto spec = decode_job(request, rules);
   if (!spec || !duplicates.empty()) {
     Problem problem = spec ? Problem{422, "the job request has faults; each is listed with its place", {}, {}} : std::move(spec.error());
@@ -22,6 +28,8 @@ std::expected<AcceptedJob, Problem> accept_job(const nlohmann::json& request, st
     return std::unexpected(std::move(problem));
   }
   storage::NewJob job;
+  job.owner = owner;
+  job.blobs = blobs_of(*spec);
   job.priority = spec->priority;
   job.labels = spec->labels;
   job.request = stored_request(*spec, context.catalogue);
@@ -43,6 +51,8 @@ Problem faulty_idempotency_key() {
 }
 
 Problem reused_idempotency_key() { return {422, "this Idempotency-Key was used with another body", {}, {}}; }
+
+Problem lost_blob() { return {422, "a blob that the job names is not there any more; bring it again", {}, {}}; }
 
 Problem full_queue(std::uint64_t bound) {
   return {429, fmt::format("the queue is full: it holds {} jobs", bound), {}, {{"Retry-After", "5"}}};

@@ -17,9 +17,11 @@ struct AcceptedJob {
   storage::NewJob job;  // without a digest
   std::string image;    // its name
 };
-/// Pointers of the faults begin at the job; `duplicates` are those that its text had.
+/// Pointers of the faults begin at the job; `duplicates` are those that its text had. `owner` is whose blobs it may name.
 [[nodiscard]] std::expected<AcceptedJob, Problem> accept_job(const nlohmann::json& request, std::vector<Fault> duplicates,
-                                                             const ApiContext& context);
+                                                             const ApiContext& context, const std::string& owner);
+/// A blob that it names was there, and was not any more when the job was stored.
+[[nodiscard]] Problem lost_blob();
 
 /// Printable ASCII of a bounded length, as any header value that names something.
 [[nodiscard]] bool is_idempotency_key(std::string_view key);

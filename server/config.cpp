@@ -216,6 +216,11 @@ std::vector<Setting> make_settings() {
       integer_setting("max_body_bytes", &Config::max_body_bytes, bounds.body_bytes, 1024, core::kGiB, "largest request body"),
       integer_setting("max_bodies_bytes", &Config::max_bodies_bytes, bounds.bodies_bytes, 1024, 64 * core::kGiB,
                       "request bodies held at one time, over all connections"),
+      integer_setting("max_blob_bytes", &Config::max_blob_bytes, bounds.blob_bytes, 1, core::kGiB, "largest blob"),
+      integer_setting("max_blobs_bytes", &Config::max_blobs_bytes, bounds.blobs_bytes, 1, 1024 * core::kGiB,
+                      "all blobs together; more are refused with 503"),
+      integer_setting("max_artifact_bytes", &Config::max_artifact_bytes, 64 * core::kMiB, 1, core::kGiB,
+                      "all artifacts of a job together; more are left out, and the job says so"),
       integer_setting("max_batch_jobs", &Config::max_batch_jobs, bounds.batch_jobs, 1, 10'000, "jobs in one request to /v1/jobs:batch"),
       integer_setting("max_connections", &Config::max_connections, bounds.connections, 1, 1'000'000, "HTTP connections at one time"),
       integer_setting("header_timeout_ms", &Config::header_timeout_ms, bounds.header_time.count(), 1, kHour,
@@ -239,6 +244,8 @@ std::vector<Setting> make_settings() {
                                 "finished jobs are deleted so long after their end, with their outputs; 0: never"));
   all.push_back(integer_setting("retention.max_jobs", &Config::retention_max_jobs, 0, 0, 1'000'000'000,
                                 "the newest jobs that are kept; older ones are deleted once they are finished; 0: all"));
+  all.push_back(integer_setting("retention.blob_age_s", &Config::retention_blob_age_s, 86'400, 60, 1'000'000'000,
+                                "blobs that no stored job needs are deleted so long after their last use"));
   for (auto& setting : webhook_settings()) all.push_back(std::move(setting));
   all.push_back(driver_setting());
   all.push_back(text_setting("cgroup.parent", &Config::cgroup_parent, "bailiff",

@@ -28,7 +28,8 @@ struct Config {
   std::uint64_t max_body_bytes = 0, max_bodies_bytes = 0, max_batch_jobs = 0, max_connections = 0;
   std::uint64_t header_timeout_ms = 0, body_timeout_ms = 0, idle_timeout_ms = 0, write_timeout_ms = 0, max_wait_ms = 0;
   std::uint64_t max_queued_jobs = 0, max_attempts = 0, max_pause_ms = 0, drain_seconds = 0;
-  std::uint64_t retention_max_age_s = 0, retention_max_jobs = 0;
+  std::uint64_t retention_max_age_s = 0, retention_max_jobs = 0, retention_blob_age_s = 0;
+  std::uint64_t max_blob_bytes = 0, max_blobs_bytes = 0, max_artifact_bytes = 0;
   bool webhook_allow_private = false, webhook_allow_http = false;
   std::string webhook_ca_file;
   std::uint64_t webhook_max_deliveries = 0, webhook_timeout_ms = 0;

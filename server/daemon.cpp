@@ -131,6 +131,8 @@ HttpBounds http_bounds(const Config& config) {
   bounds.body_bytes = config.max_body_bytes;
   bounds.bodies_bytes = config.max_bodies_bytes;
   bounds.batch_jobs = config.max_batch_jobs;
+  bounds.blob_bytes = config.max_blob_bytes;
+  bounds.blobs_bytes = config.max_blobs_bytes;
   bounds.connections = config.max_connections;
   bounds.header_time = milliseconds(config.header_timeout_ms);
   bounds.body_time = milliseconds(config.body_timeout_ms);
@@ -303,13 +305,15 @@ core::Status Daemon::start() {
   if (auto done = open_store(); !done) return done;
   if (auto done = check_access(); !done) return done;
   if (auto done = find_languages(); !done) return done;
-  runner_.emplace(pool_, *catalogue_, LimitLevels{config_.limits, config_.compile, config_.ceiling}, threads_, metrics_);
+  runner_.emplace(pool_, *catalogue_, LimitLevels{config_.limits, config_.compile, config_.ceiling, config_.max_artifact_bytes}, threads_,
+                  metrics_);
   jobs_.emplace(
       io_, *store_, pool_, *runner_, *catalogue_, threads_, metrics_, shares_,
       JobQueue::Options{config_.max_queued_jobs, static_cast<int>(config_.max_attempts), std::chrono::milliseconds(config_.max_pause_ms)});
   if (auto done = jobs_->start(); !done) return done;
   retention_.emplace(io_, *store_, threads_, metrics_,
-                     Retention::Options{std::chrono::seconds(config_.retention_max_age_s), config_.retention_max_jobs});
+                     Retention::Options{std::chrono::seconds(config_.retention_max_age_s), config_.retention_max_jobs,
+                                        std::chrono::seconds(config_.retention_blob_age_s)});
   retention_->start();
   if (auto done = start_webhooks(); !done) return done;
   if (auto done = listen(); !done) return done;

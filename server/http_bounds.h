@@ -10,6 +10,8 @@ struct HttpBounds {
   std::size_t header_bytes = 16 * 1024;              // request line and header fields of one request; more is 431
   std::uint64_t body_bytes = 32ULL * 1024 * 1024;    // of one request; more is 413
   std::uint64_t file_bytes = 16ULL << 30;            // of one that goes into a file; more is 413
+  std::uint64_t blob_bytes = 64ULL << 20;            // of one that becomes a blob; more is 413
+  std::uint64_t blobs_bytes = 8ULL << 30;            // of all blobs together; more is 503
   std::uint64_t bodies_bytes = 512ULL * 1024 * 1024; // received and not yet answered, over all connections; more is 503
   std::size_t connections = 1024;                    // more are answered 503 and closed
   std::uint64_t inline_output_bytes = 32ULL * 1024 * 1024;  // stdout and stderr inside one job document; what is over is null there

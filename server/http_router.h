@@ -25,7 +25,8 @@ using Handler = std::function<boost::asio::awaitable<Response>(Call call)>;
 
 struct Route {
   std::string method;   // GET, POST
-  std::string pattern;  // "/v1/jobs/{id}:cancel": a variable is one segment or its head before a fixed ":word"
+  std::string
+      pattern;  // "/v1/jobs/{id}:cancel": a variable is one segment, or what of it stands between fixed texts; "{path*}": all the rest
   Scope scope = Scope::admin;  // that the caller's key must have
   Handler handler;
   std::string media_type = "application/json";  // of a good answer, for Accept
@@ -49,9 +50,12 @@ class Router {
 
  private:
   struct Segment {
-    std::string fixed;  // the whole segment, or what follows the variable
+    std::string fixed;   // the whole segment, or what follows the variable
+    std::string before;  // what stands before the variable
     bool variable = false;
+    bool rest = false;  // the variable is this segment and all that follow
   };
+  static bool fits(const std::vector<Segment>& pattern, const std::vector<std::string>& path, std::vector<std::string>& values);
   std::vector<Route> routes_;
   std::vector<std::vector<Segment>> patterns_;  // one of each route
 };

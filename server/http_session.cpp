@@ -144,7 +144,7 @@ awaitable<Session::After> Session::one_request() {
   }
   auto file = context_.api.body_file(request);
   if (file && !*file) co_return co_await refuse(problem_of(file->error(), "receive a file"), is_head);
-  const std::uint64_t most = file ? bounds.file_bytes : bounds.body_bytes;
+  const std::uint64_t most = file ? (*file)->most_bytes : bounds.body_bytes;
   if (parser.content_length().value_or(0) > most) co_return co_await refuse(problem_of_read(http::error::body_limit), is_head);
   HeldBody held(context_.bodies_bytes);
   const bool expects = !old_version && equals_ignoring_case(request.header("Expect").value_or(""), "100-continue");
@@ -153,9 +153,9 @@ awaitable<Session::After> Session::one_request() {
     if (!told) co_return After::close;
   }
   if (file) {
-    const auto refused = co_await receive_file(std::move(parser), ***file);
+    const auto refused = co_await receive_file(std::move(parser), *(*file)->file, most);
     if (refused) co_return co_await refuse(*refused, is_head);
-    request.body_file = **file;
+    request.body_file = (*file)->file;
   }
   const auto deadline = steady_clock::now() + bounds.body_time;
   while (!file && !parser.is_done()) {
@@ -204,7 +204,7 @@ awaitable<Session::After> Session::upgrade(const Parser& parser, const Request& 
   co_return After::close;
 }
 
-awaitable<std::optional<Problem>> Session::receive_file(Parser&& header, const core::Fd& file) {
+awaitable<std::optional<Problem>> Session::receive_file(Parser&& header, const core::Fd& file, std::uint64_t most) {
   http::request_parser<http::buffer_body> parser(std::move(header));
   std::vector<char> piece(kReadBytes);
   std::uint64_t received = 0;
@@ -217,7 +217,7 @@ awaitable<std::optional<Problem>> Session::receive_file(Parser&& header, const c
     const auto [ec, count] = co_await http::async_read_some(stream_, buffer_, parser, kResume);
     if (ec && ec != http::error::need_buffer) co_return problem_of_read(ec);
     const std::string_view bytes(piece.data(), piece.size() - body.size);
-    if (received + bytes.size() > context_.bounds.file_bytes) co_return problem_of_read(http::error::body_limit);
+    if (received + bytes.size() > most) co_return problem_of_read(http::error::body_limit);
     const auto written = co_await context_.api.write_body(file, bytes, received);
     if (!written) co_return problem_of(written.error(), "receive a file");
     received += bytes.size();

@@ -57,7 +57,7 @@ class Session final : public Client {
   boost::asio::awaitable<After> one_request();
   boost::asio::awaitable<After> upgrade(const Parser& parser, const Request& request, const WebSocketHandler& handler);
   /// The body of a request whose header was read, into a file. The problem where it is refused.
-  boost::asio::awaitable<std::optional<Problem>> receive_file(Parser&& header, const core::Fd& file);
+  boost::asio::awaitable<std::optional<Problem>> receive_file(Parser&& header, const core::Fd& file, std::uint64_t most);
   boost::asio::awaitable<bool> write(const Response& response, bool keep_alive, bool is_head, bool old_version);
   boost::asio::awaitable<bool> write_stream(const Response& response, bool chunked);
   boost::asio::awaitable<bool> write_bytes(std::string_view bytes);

@@ -11,6 +11,7 @@
 #include "server/api_job.h"
 #include "server/api_request.h"
 #include "server/async_result.h"
+#include "server/blob_content.h"
 #include "server/log.h"
 
 namespace bailiff::server {
@@ -29,6 +30,9 @@ constexpr auto kNotReadyAfterFailure = std::chrono::seconds(5);
 constexpr auto kStopGrace = std::chrono::seconds(15);
 constexpr std::uint64_t kMaxLiveSliceBytes = 64 * core::kMiB;
 
+/// What a write was refused for: nothing of the disk's.
+bool is_callers_fault(const core::Error& error) { return error.kind == ErrorKind::conflict || error.kind == ErrorKind::invalid; }
+
 core::JobResult ended_by_us(std::string message) {
   core::JobResult result;
   result.verdict = Verdict::internal_error;
@@ -40,6 +44,7 @@ std::size_t output_bytes(const core::JobResult& result) {
   std::size_t bytes = 0;
   for (const auto& step : result.steps) bytes += step.stdout_bytes.size() + step.stderr_bytes.size();
   for (const auto& test : result.tests) bytes += test.stdout_bytes.size() + test.stderr_bytes.size();
+  for (const auto& artifact : result.artifacts) bytes += artifact.bytes.size();
   return bytes;
 }
 
@@ -142,6 +147,11 @@ asio::awaitable<core::Result<core::JobResult>> JobQueue::run_in(ActiveJob& job, 
   if (!spec) {
     const auto& problem = spec.error();
     co_return ended_by_us(problem.errors.empty() ? problem.detail : problem.errors.front().pointer + ": " + problem.errors.front().detail);
+  }
+  if (!blobs_of(*spec).empty()) {
+    const auto load = [&]() { return load_blobs(*spec, job.owner, store_); };
+    const auto loaded = co_await offload(threads_, load);
+    if (!loaded) co_return std::unexpected(loaded.error());
   }
   co_return co_await runner_.run(job, *spec, std::move(lease));
 }
@@ -247,7 +257,7 @@ asio::awaitable<core::Result<storage::Submitted>> JobQueue::submit(storage::NewJ
     unfinished_.erase(id);
     shares_.queued(owner, -1);
   }
-  if (!submitted && submitted.error().kind == ErrorKind::conflict) co_return submitted;
+  if (!submitted && is_callers_fault(submitted.error())) co_return submitted;
   if (!submitted) {
     log_error("cannot store a job", {{"why", submitted.error()}});
     note_storage(std::unexpected(submitted.error()));
@@ -297,7 +307,7 @@ asio::awaitable<core::Result<std::vector<storage::Submitted>>> JobQueue::submit_
     unfinished_.erase(ids[i]);
     shares_.queued(owner, -1);
   }
-  if (!submitted && submitted.error().kind == ErrorKind::conflict) co_return submitted;
+  if (!submitted && is_callers_fault(submitted.error())) co_return submitted;
   note_storage(submitted ? core::Status{} : std::unexpected(submitted.error()));
   if (!submitted) {
     log_error("cannot store jobs", {{"why", submitted.error()}});

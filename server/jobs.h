@@ -66,7 +66,8 @@ class Jobs {
   virtual ~Jobs() = default;
 
   /// Durable when it returns. `job.id` and `job.created_us` are filled in here. conflict: idempotency key used with another body;
-  /// unavailable: the queue or the owner's share of it is full, draining, or the disk is.
+  /// invalid: a blob that it needs is gone; unavailable: the queue or the owner's share of it is full, draining, or the disk
+  /// is.
   virtual boost::asio::awaitable<core::Result<storage::Submitted>> submit(storage::NewJob job) = 0;
   /// Several jobs of one owner in one transaction: as many of them, from the first, as there is room for (those that an idempotency key
   /// knows take none); those are in the answer, in order. Else as submit().

@@ -16,7 +16,7 @@ namespace asio = boost::asio;
 using std::chrono::steady_clock;
 
 void Retention::start() {
-  if (options_.max_age.count() > 0 || options_.max_jobs > 0) asio::co_spawn(io_, run(), asio::detached);
+  if (options_.max_age.count() > 0 || options_.max_jobs > 0 || options_.blob_age.count() > 0) asio::co_spawn(io_, run(), asio::detached);
 }
 
 void Retention::stop() {
@@ -49,6 +49,25 @@ asio::awaitable<void> Retention::sweep() {
     if (!id) log_warn("cannot count the jobs", {{"why", id.error()}});
     if (id && *id) co_await forget_before(**id, std::numeric_limits<std::int64_t>::max());
   }
+  if (options_.blob_age.count() > 0) co_await forget_blobs();
+}
+
+asio::awaitable<void> Retention::forget_blobs() {
+  std::uint64_t all = 0;
+  for (std::size_t count = 1; count > 0 && !stopped_;) {
+    const auto began = steady_clock::now();
+    const auto before = core::unix_us() - std::chrono::microseconds(options_.blob_age).count();
+    auto start = [&](auto done) { store_.forget_blobs(before, options_.most, std::move(done)); };
+    const auto forgotten = co_await from_callback<core::Result<std::size_t>>(std::move(start));
+    if (!forgotten) {
+      log_warn("cannot delete old blobs", {{"why", forgotten.error()}});
+      break;
+    }
+    count = *forgotten;
+    all += count;
+    if (count > 0) co_await pause(steady_clock::now() - began);
+  }
+  if (all > 0) log_info("old blobs deleted", {{"blobs", all}});
 }
 
 asio::awaitable<void> Retention::forget_before(std::string id, std::int64_t finished_before_us) {

@@ -3,10 +3,12 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/this_coro.hpp>
 
+#include "core/json/json.h"
 #include "judge/judge.h"
 #include "sandbox/tree.h"
 #include "server/async_result.h"
@@ -23,6 +25,7 @@ using core::Verdict;
 
 namespace {
 
+constexpr std::size_t kMostArtifacts = 1000;
 constexpr std::size_t kCompareHereBytes = 256 * 1024;  // what is compared on the io thread; takes well under a millisecond
 
 core::Result<core::Fd> duplicate(const core::Fd& fd) {
@@ -71,6 +74,22 @@ bool cut(std::string& bytes) {
   return true;
 }
 
+/// The files of a collected tree. Links and directories are not kept, nor is what has a name that no JSON text can hold.
+core::Status take_artifacts(const core::Fd& tree, core::JobResult& result) {
+  const auto reader = sandbox::TreeReader::open(tree.get());
+  if (!reader) return std::unexpected(reader.error());
+  for (const auto& entry : reader->entries()) {
+    if (entry.kind == sandbox::EntryKind::directory) continue;
+    if (entry.kind != sandbox::EntryKind::file || !core::is_utf8(entry.path) || result.artifacts.size() >= kMostArtifacts) {
+      result.artifacts_truncated = true;
+      continue;
+    }
+    result.artifacts.push_back({std::string(entry.path), std::string(entry.data)});
+  }
+  std::ranges::sort(result.artifacts, {}, &core::Artifact::path);
+  return {};
+}
+
 void judge_steps(const JobPlan& plan, const std::vector<const PlannedStep*>& ran, core::JobResult& result) {
   result.verdict = judge::verdict_of_steps(result.steps, plan.compile_step);
   for (std::size_t i = 0; i < result.steps.size(); ++i) {
@@ -101,7 +120,8 @@ struct Runner::Staging {
   const std::string& image;
   const core::Fd* tree = nullptr;  // unpacked first
   bool keep_previous = false, keep = false;
-  bool collect = false;            // everything there is
+  std::vector<std::string> collect;  // globs of what is taken out of it
+  std::uint64_t collect_bytes = 0;
   bool show_output = false;        // list it in ActiveJob::step_outputs
   RunningPart part{};
 };
@@ -134,10 +154,8 @@ asio::awaitable<core::Result<Runner::RanStep>> Runner::run_step(ActiveJob& job, 
   request.limits = step.limits;
   request.keep_previous_workspace = staging.keep_previous;
   request.keep_workspace = staging.keep;
-  if (staging.collect) {
-    request.collect = {"**"};
-    request.collect_bytes = step.limits.workspace_bytes;
-  }
+  request.collect = staging.collect;
+  request.collect_bytes = staging.collect_bytes;
   request.stdout_fd = std::move(*out);
   request.stderr_fd = std::move(*err);
   if (!step.stdin_bytes.empty()) {
@@ -161,20 +179,32 @@ asio::awaitable<core::Result<Runner::RanStep>> Runner::run_step(ActiveJob& job, 
 }
 
 /// The job's steps, one after the other in `lease`. Gives the tree that the tests start from, where there are tests.
-asio::awaitable<core::Result<core::Fd>> Runner::run_steps(ActiveJob& job, const JobPlan& plan, const core::Fd& files, SlotLease& lease,
-                                                          core::JobResult& result) {
+asio::awaitable<core::Result<core::Fd>> Runner::run_steps(ActiveJob& job, const core::JobSpec& spec, const JobPlan& plan,
+                                                          const core::Fd& files, SlotLease& lease, core::JobResult& result) {
   bool failed = false, first = true;
-  core::Fd snapshot;
+  core::Fd snapshot, kept;
   std::vector<const PlannedStep*> ran_steps;
   for (std::size_t i = 0; i < plan.steps.size() && !job.stopping(); ++i) {
     const PlannedStep& step = plan.steps[i];
     if (failed && !step.always) continue;
-    Staging staging{plan.image, nullptr, !first, i + 1 < plan.steps.size(), !plan.tests.empty(), true, {false, i, step.name}};
+    Staging staging{plan.image, nullptr, !first, i + 1 < plan.steps.size(), {}, 0, true, {false, i, step.name}};
     if (first && !plan.files.empty()) staging.tree = &files;
+    if (!plan.tests.empty()) {
+      staging.collect = {"**"};
+      staging.collect_bytes = step.limits.workspace_bytes;
+    } else if (!spec.artifacts.empty()) {
+      // After each of them: which one is the last is known when it has ended.
+      staging.collect = spec.artifacts;
+      staging.collect_bytes = levels_.artifact_bytes;
+    }
     first = false;
     auto ran = co_await run_step(job, lease, step, staging);
     if (!ran) co_return std::unexpected(ran.error());
-    if (staging.collect && ran->outcome.verdict == Verdict::ok) {
+    if (!spec.artifacts.empty() && ran->collected.valid()) {
+      kept = std::move(ran->collected);
+      result.artifacts_truncated = ran->collect_truncated;
+    }
+    if (!plan.tests.empty() && ran->outcome.verdict == Verdict::ok) {
       snapshot = std::move(ran->collected);
       if (ran->collect_truncated || !snapshot.valid()) {
         ran->outcome.verdict = Verdict::output_limit_exceeded;
@@ -189,6 +219,11 @@ asio::awaitable<core::Result<core::Fd>> Runner::run_steps(ActiveJob& job, const 
     job.tell_progress();
     result.steps.push_back({step.name, std::move(ran->outcome), std::move(*out), std::move(*err)});
     ran_steps.push_back(&step);
+  }
+  if (kept.valid()) {
+    const auto take = [&]() { return take_artifacts(kept, result); };
+    const auto taken = co_await offload(threads_, take);
+    if (!taken) co_return std::unexpected(taken.error());
   }
   if (failed || plan.tests.empty()) judge_steps(plan, ran_steps, result);
   else result.verdict = Verdict::ok;
@@ -223,7 +258,7 @@ struct Runner::TestRun {
 };
 
 asio::awaitable<core::Result<core::TestResult>> Runner::run_test(TestRun& run, std::size_t index, SlotLease& lease) {
-  const Staging staging{run.plan.image, run.tree.valid() ? &run.tree : nullptr,   false, false, false,
+  const Staging staging{run.plan.image, run.tree.valid() ? &run.tree : nullptr,   false, false, {}, 0,
                         false,          {true, index, run.plan.tests[index].name}};
   auto ran = co_await run_step(run.job, lease, run.plan.tests[index], staging);
   if (!ran) co_return std::unexpected(ran.error());
@@ -308,7 +343,7 @@ asio::awaitable<core::Result<core::JobResult>> Runner::run(ActiveJob& job, const
   if (!files) co_return std::unexpected(files.error());
   core::Fd snapshot;
   if (!plan->steps.empty()) {
-    auto left = co_await run_steps(job, *plan, *files, lease, result);
+    auto left = co_await run_steps(job, spec, *plan, *files, lease, result);
     if (!left) co_return std::unexpected(left.error());
     snapshot = std::move(*left);
   } else {

@@ -37,8 +37,8 @@ class Runner {
   struct Staging;
   struct TestRun;
   boost::asio::awaitable<core::Result<RanStep>> run_step(ActiveJob& job, SlotLease& lease, const PlannedStep& step, const Staging& staging);
-  boost::asio::awaitable<core::Result<core::Fd>> run_steps(ActiveJob& job, const JobPlan& plan, const core::Fd& files, SlotLease& lease,
-                                                           core::JobResult& result);
+  boost::asio::awaitable<core::Result<core::Fd>> run_steps(ActiveJob& job, const core::JobSpec& spec, const JobPlan& plan,
+                                                           const core::Fd& files, SlotLease& lease, core::JobResult& result);
   boost::asio::awaitable<core::Status> run_tests(ActiveJob& job, const core::JobSpec& spec, const JobPlan& plan, const core::Fd& tree,
                                                  SlotLease lease, core::JobResult& result);
   boost::asio::awaitable<void> run_tests_in(std::shared_ptr<TestRun> run, SlotLease lease);

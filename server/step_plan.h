@@ -17,6 +17,7 @@ struct LimitLevels {
   core::Limits compile =
       core::default_limits();  // default of a compile step; what a job asks for is about its program, not about its compiler
   core::Limits ceiling = core::ceiling_limits();  // nothing runs above it, whatever was accepted under an earlier configuration
+  std::uint64_t artifact_bytes = 64ULL << 20;     // that a job's artifacts may have together
 };
 
 struct PlannedStep {

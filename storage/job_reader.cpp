@@ -53,6 +53,35 @@ std::vector<std::string> list_ids(Connection& connection, const ListQuery& query
   return found;
 }
 
+/// A part of what is stored in pieces: `pieces` is "TABLE WHERE …", whose parameters `bind` binds and counts.
+template <class Bind>
+core::Result<Store::Slice> slice_of(Connection& connection, const std::string& pieces, Bind bind, std::uint64_t offset,
+                                    std::uint64_t length) {
+  Store::Slice slice;
+  {
+    Query last = connection.query("SELECT offset_bytes + length(bytes) FROM " + pieces + " ORDER BY offset_bytes DESC LIMIT 1");
+    bind(last);
+    if (!last->executeStep()) return core::error(core::ErrorKind::not_found, "nothing is stored here");
+    slice.total_bytes = static_cast<std::uint64_t>(last->getColumn(0).getInt64());
+  }
+  if (offset >= slice.total_bytes || length == 0) return slice;
+  const std::uint64_t end = offset + std::min(length, slice.total_bytes - offset);
+  slice.bytes.reserve(end - offset);
+  Query part =
+      connection.query("SELECT offset_bytes, bytes FROM " + pieces + " AND offset_bytes >= ? AND offset_bytes < ? ORDER BY offset_bytes");
+  const int bound = bind(part);
+  part->bind(bound + 1, static_cast<std::int64_t>(offset / kPieceBytes * kPieceBytes));
+  part->bind(bound + 2, static_cast<std::int64_t>(end));
+  while (part->executeStep()) {
+    const auto start = static_cast<std::uint64_t>(part->getColumn(0).getInt64());
+    const SQLite::Column bytes = part->getColumn(1);
+    const std::string_view piece(static_cast<const char*>(bytes.getBlob()), static_cast<std::size_t>(bytes.getBytes()));
+    const std::uint64_t skip = offset > start ? offset - start : 0;
+    slice.bytes += piece.substr(skip, end - start - skip);
+  }
+  return slice;
+}
+
 }  // namespace
 
 void JobReader::read_labels(StoredJob& job) {
@@ -159,35 +188,39 @@ core::Result<std::vector<StoredJob>> JobReader::list(const ListQuery& query) {
 }
 
 core::Result<Store::Slice> JobReader::output(const std::string& id, int index, Stream stream, std::uint64_t offset, std::uint64_t length) {
-  Store::Slice slice;
+  const auto bind = [&](Query& query) {
+    query->bindNoCopy(1, id);
+    query->bind(2, index);
+    query->bindNoCopy(3, stream_name(stream));
+    return 3;
+  };
+  return slice_of(connection_, "outputs WHERE job_id = ? AND step = ? AND stream = ?", bind, offset, length);
+}
+
+core::Result<Store::Slice> JobReader::artifact(const std::string& id, const std::string& path, std::uint64_t offset, std::uint64_t length) {
+  const auto bind = [&](Query& query) {
+    query->bindNoCopy(1, id);
+    query->bindNoCopy(2, path);
+    return 2;
+  };
+  return slice_of(connection_, "artifacts WHERE job_id = ? AND path = ?", bind, offset, length);
+}
+
+core::Result<Store::Slice> JobReader::blob(const std::string& owner, const std::string& digest, std::uint64_t offset,
+                                           std::uint64_t length) {
+  std::int64_t id = 0;
   {
-    Query last = connection_.query(
-        "SELECT offset_bytes + length(bytes) FROM outputs WHERE job_id = ? AND step = ? AND stream = ? ORDER BY offset_bytes DESC LIMIT 1");
-    last->bindNoCopy(1, id);
-    last->bind(2, index);
-    last->bindNoCopy(3, stream_name(stream));
-    if (!last->executeStep()) return core::error(core::ErrorKind::not_found, "no such output of job " + id);
-    slice.total_bytes = static_cast<std::uint64_t>(last->getColumn(0).getInt64());
+    Query row = connection_.query("SELECT id FROM blobs WHERE owner = ? AND digest = ? AND whole = 1");
+    row->bindNoCopy(1, owner);
+    row->bindNoCopy(2, digest);
+    if (!row->executeStep()) return core::error(core::ErrorKind::not_found, "no blob " + digest);
+    id = row->getColumn(0).getInt64();
   }
-  if (offset >= slice.total_bytes || length == 0) return slice;
-  const std::uint64_t end = offset + std::min(length, slice.total_bytes - offset);
-  slice.bytes.reserve(end - offset);
-  Query pieces = connection_.query(
-      "SELECT offset_bytes, bytes FROM outputs WHERE job_id = ? AND step = ? AND stream = ? AND offset_bytes >= ? AND offset_bytes < ? "
-      "ORDER BY offset_bytes");
-  pieces->bindNoCopy(1, id);
-  pieces->bind(2, index);
-  pieces->bindNoCopy(3, stream_name(stream));
-  pieces->bind(4, static_cast<std::int64_t>(offset / kOutputPieceBytes * kOutputPieceBytes));
-  pieces->bind(5, static_cast<std::int64_t>(end));
-  while (pieces->executeStep()) {
-    const auto start = static_cast<std::uint64_t>(pieces->getColumn(0).getInt64());
-    const SQLite::Column bytes = pieces->getColumn(1);
-    const std::string_view piece(static_cast<const char*>(bytes.getBlob()), static_cast<std::size_t>(bytes.getBytes()));
-    const std::uint64_t skip = offset > start ? offset - start : 0;
-    slice.bytes += piece.substr(skip, end - start - skip);
-  }
-  return slice;
+  const auto bind = [&](Query& query) {
+    query->bind(1, id);
+    return 1;
+  };
+  return slice_of(connection_, "blob_pieces WHERE blob_id = ?", bind, offset, length);
 }
 
 }  // namespace bailiff::storage

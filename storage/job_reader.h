@@ -25,6 +25,8 @@ class JobReader {
   core::Result<StoredWebhook> webhook(const std::string& job_id) { return read_webhook(connection_, job_id); }
   core::Result<DueWebhooks> due_webhooks(const DueQuery& query) { return read_due_webhooks(connection_, query); }
   core::Result<std::uint64_t> pending_webhooks() { return count_pending_webhooks(connection_); }
+  core::Result<Store::Slice> blob(const std::string& owner, const std::string& digest, std::uint64_t offset, std::uint64_t length);
+  core::Result<Store::Slice> artifact(const std::string& id, const std::string& path, std::uint64_t offset, std::uint64_t length);
   core::Result<Store::Slice> output(const std::string& id, int index, Stream stream, std::uint64_t offset, std::uint64_t length);
 
  private:

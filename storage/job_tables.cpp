@@ -26,7 +26,7 @@ std::optional<core::Result<Submitted>> JobTables::submitted_before(const NewJob&
   return Submitted{known->getColumn(1).getString(), true};
 }
 
-void JobTables::insert_job(const NewJob& job) {
+core::Status JobTables::insert_job(const NewJob& job) {
   Query row = connection_.query("INSERT INTO jobs (id, state, priority, created_us, owner) VALUES (?, 'queued', ?, ?, ?)");
   row->bindNoCopy(1, job.id);
   row->bind(2, job.priority);
@@ -48,11 +48,17 @@ void JobTables::insert_job(const NewJob& job) {
     label->bindNoCopy(3, value);
     label->exec();
   }
+  for (const auto& digest : job.blobs) {
+    const auto blob = blobs().use(job.owner, digest, job.created_us);
+    if (!blob) return core::error(core::ErrorKind::invalid, "no blob " + digest);
+    blobs().need(job.id, *blob);
+  }
+  return {};
 }
 
 core::Result<Submitted> JobTables::submit(const NewJob& job) {
   if (auto before = submitted_before(job)) return *before;
-  insert_job(job);
+  if (auto inserted = insert_job(job); !inserted) return std::unexpected(std::move(inserted.error()));
   if (job.idempotency_key) {
     Query key = connection_.query("INSERT INTO idempotency_keys (owner, key, digest, job_id) VALUES (?, ?, ?, ?)");
     key->bindNoCopy(1, job.owner);
@@ -149,18 +155,16 @@ core::Status JobTables::end_lease(const Finish& finish) {
 }
 
 void JobTables::insert_output(const std::string& id, const Output& output) {
-  std::size_t offset = 0;
-  do {  // an empty output has one empty piece: it was captured, and nothing came
-    const std::size_t size = std::min(kOutputPieceBytes, output.bytes.size() - offset);
+  // An empty output has one empty piece: it was captured, and nothing came.
+  for_each_piece(output.bytes, [&](std::uint64_t offset, std::string_view bytes) {
     Query piece = connection_.query("INSERT INTO outputs (job_id, step, stream, offset_bytes, bytes) VALUES (?, ?, ?, ?, ?)");
     piece->bindNoCopy(1, id);
     piece->bind(2, output.index);
     piece->bindNoCopy(3, stream_name(output.stream));
     piece->bind(4, static_cast<std::int64_t>(offset));
-    piece->bindNoCopy(5, output.bytes.data() + offset, static_cast<int>(size));
+    piece->bindNoCopy(5, bytes.data(), static_cast<int>(bytes.size()));
     piece->exec();
-    offset += size;
-  } while (offset < output.bytes.size());
+  });
 }
 
 core::Status JobTables::finish(const Finish& finish) {
@@ -170,6 +174,7 @@ core::Status JobTables::finish(const Finish& finish) {
   result->bindNoCopy(2, finish.result);
   result->exec();
   for (const Output& output : finish.outputs) insert_output(finish.id, output);
+  for (const Artifact& artifact : finish.artifacts) blobs().put_artifact(finish.id, artifact);
   change_ += {.running = -1};
   return {};
 }
@@ -258,6 +263,7 @@ void JobTables::recover(std::int64_t now_us) {
     tell_end(id, now_us);
   }
   connection_.run("UPDATE jobs SET state = 'queued', started_us = NULL WHERE state = 'running'");
+  blobs().drop_unfinished();
 }
 
 QueueDepth JobTables::count_depth() {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "storage/blob_tables.h"
 #include "storage/connection.h"
 #include "storage/key_table.h"
 #include "storage/store.h"
@@ -23,9 +24,6 @@ struct Change {
     return *this;
   }
 };
-
-/// An output's bytes are stored in pieces of this size.
-inline constexpr std::size_t kOutputPieceBytes = 256U << 10;
 
 [[nodiscard]] const char* stream_name(Stream stream);
 
@@ -47,6 +45,7 @@ class JobTables {
   void recover(std::int64_t now_us);
   [[nodiscard]] QueueDepth count_depth();
 
+  [[nodiscard]] BlobTables blobs() { return BlobTables(connection_); }
   [[nodiscard]] KeyTable keys() { return KeyTable(connection_); }
 
   /// What the last write changed; zero again after the call.
@@ -55,7 +54,7 @@ class JobTables {
  private:
   std::optional<core::Result<Submitted>> submitted_before(const NewJob& job);
   std::vector<std::string> owners_queued();
-  void insert_job(const NewJob& job);
+  core::Status insert_job(const NewJob& job);
   void insert_output(const std::string& id, const Output& output);
   core::Status end_lease(const Finish& finish);
   void tell_end(const std::string& id, std::int64_t now_us);

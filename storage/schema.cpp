@@ -101,6 +101,46 @@ CREATE TABLE webhooks (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX webhooks_due ON webhooks (due_us, origin) WHERE due_us IS NOT NULL;
 )sql",
+    // Files in pieces, as outputs are: what clients bring for their jobs, and what jobs leave. What all blobs have together and which of
+    // them no job needs is kept as it changes, for either would take longer the more there are.
+    R"sql(
+CREATE TABLE blobs (
+  id INTEGER NOT NULL PRIMARY KEY,
+  owner TEXT NOT NULL,
+  digest TEXT NOT NULL,
+  bytes INTEGER NOT NULL,
+  used_us INTEGER NOT NULL,
+  whole INTEGER NOT NULL DEFAULT 0,
+  needs INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE UNIQUE INDEX blobs_by_digest ON blobs (owner, digest) WHERE whole = 1;
+CREATE INDEX blobs_unneeded ON blobs (used_us) WHERE needs = 0;
+CREATE TABLE blobs_total (bytes INTEGER NOT NULL) STRICT;
+INSERT INTO blobs_total VALUES (0);
+CREATE TRIGGER blob_came AFTER INSERT ON blobs BEGIN UPDATE blobs_total SET bytes = bytes + NEW.bytes; END;
+CREATE TRIGGER blob_went AFTER DELETE ON blobs BEGIN UPDATE blobs_total SET bytes = bytes - OLD.bytes; END;
+CREATE TABLE blob_pieces (
+  blob_id INTEGER NOT NULL REFERENCES blobs (id) ON DELETE CASCADE,
+  offset_bytes INTEGER NOT NULL,
+  bytes BLOB NOT NULL,
+  PRIMARY KEY (blob_id, offset_bytes)
+) STRICT;
+CREATE TABLE job_blobs (
+  job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  blob_id INTEGER NOT NULL REFERENCES blobs (id),
+  PRIMARY KEY (job_id, blob_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX job_blobs_by_blob ON job_blobs (blob_id);
+CREATE TRIGGER blob_needed AFTER INSERT ON job_blobs BEGIN UPDATE blobs SET needs = needs + 1 WHERE id = NEW.blob_id; END;
+CREATE TRIGGER blob_not_needed AFTER DELETE ON job_blobs BEGIN UPDATE blobs SET needs = needs - 1 WHERE id = OLD.blob_id; END;
+CREATE TABLE artifacts (
+  job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  path TEXT NOT NULL,
+  offset_bytes INTEGER NOT NULL,
+  bytes BLOB NOT NULL,
+  PRIMARY KEY (job_id, path, offset_bytes)
+) STRICT;
+)sql",
 };
 
 std::unexpected<core::Error> refuse(const std::string& path, const std::string& why) {

@@ -25,6 +25,7 @@ std::size_t bytes_of(const NewJob& job) {
 std::size_t bytes_of(const Finish& finish) {
   std::size_t bytes = sizeof finish + finish.result.size();
   for (const Output& output : finish.outputs) bytes += output.bytes.size();
+  for (const Artifact& artifact : finish.artifacts) bytes += artifact.bytes.size();
   return bytes;
 }
 
@@ -123,6 +124,37 @@ class SqliteStore final : public Store {
     const std::size_t bytes = sizeof attempt + attempt.error.size();
     auto work = [attempt = std::move(attempt)](JobTables& tables) { return tables.record_webhook_attempt(attempt); };
     post<void>(Writer::Urgency::progress, bytes, std::move(work), std::move(done));
+  }
+  void begin_blob(NewBlob blob, Callback<std::int64_t> done) override {
+    post<std::int64_t>(
+        Writer::Urgency::new_work, 0, [blob = std::move(blob)](JobTables& tables) { return tables.blobs().begin(blob); }, std::move(done));
+  }
+  void add_blob_piece(std::int64_t upload, std::uint64_t offset, std::string bytes, Callback<void> done) override {
+    const std::size_t size = bytes.size();
+    auto work = [upload, offset, bytes = std::move(bytes)](JobTables& tables) { return tables.blobs().add_piece(upload, offset, bytes); };
+    post<void>(Writer::Urgency::new_work, size, std::move(work), std::move(done));
+  }
+  void end_blob(std::int64_t upload, Callback<void> done) override {
+    post<void>(Writer::Urgency::new_work, 0, [upload](JobTables& tables) { return tables.blobs().end(upload); }, std::move(done));
+  }
+  void drop_blob(std::int64_t upload, Callback<void> done) override {
+    post<void>(Writer::Urgency::progress, 0, [upload](JobTables& tables) { return tables.blobs().drop(upload); }, std::move(done));
+  }
+  void use_blob(std::string owner, std::string digest, std::int64_t now_us, Callback<bool> done) override {
+    auto work = [owner = std::move(owner), digest = std::move(digest), now_us](JobTables& tables) -> core::Result<bool> {
+      return tables.blobs().use(owner, digest, now_us).has_value();
+    };
+    post<bool>(Writer::Urgency::new_work, 0, std::move(work), std::move(done));
+  }
+  void forget_blobs(std::int64_t used_before_us, int most, Callback<std::size_t> done) override {
+    auto work = [used_before_us, most](JobTables& tables) { return tables.blobs().forget(used_before_us, most); };
+    post<std::size_t>(Writer::Urgency::new_work, 0, std::move(work), std::move(done));
+  }
+  core::Result<Slice> blob(const std::string& owner, const std::string& digest, std::uint64_t offset, std::uint64_t length) override {
+    return read<Slice>([&](JobReader reader) { return reader.blob(owner, digest, offset, length); });
+  }
+  core::Result<Slice> artifact(const std::string& id, const std::string& path, std::uint64_t offset, std::uint64_t length) override {
+    return read<Slice>([&](JobReader reader) { return reader.artifact(id, path, offset, length); });
   }
 
   core::Result<StoredJob> get(const std::string& id) override {

@@ -36,6 +36,7 @@ struct NewJob {
   std::string request_digest;           // of the body as sent: the same key with another digest is a conflict
   std::string owner;                    // API key id; empty: none configured
   std::optional<Webhook> webhook;       // due from the job's end on
+  std::vector<std::string> blobs;       // digests of the owner's blobs that it needs; they stay as long as it does
 };
 
 struct ClaimedJob {
@@ -56,6 +57,12 @@ struct Output {
 };
 inline constexpr int kFirstTest = 1'000'000;
 
+/// A file that the job left.
+struct Artifact {
+  std::string path;                     // unique among those of a job
+  std::string bytes;
+};
+
 struct Finish {
   std::string id;
   int attempt = 1;                      // must hold the lease, else conflict and nothing is written
@@ -64,6 +71,7 @@ struct Finish {
   std::string result;                   // JSON: steps, tests, score … without the output bytes
   std::vector<Output> outputs;
   std::int64_t finished_us = 0;
+  std::vector<Artifact> artifacts = {};
 };
 
 struct StoredJob {
@@ -123,6 +131,14 @@ struct Submitted {
   bool existed = false;
 };
 
+/// A blob that begins. Others' blobs are not there for an owner, also where the bytes are the same.
+struct NewBlob {
+  std::string owner, digest;            // "sha256:<hex>", which the caller has proven
+  std::uint64_t bytes = 0;
+  std::int64_t now_us = 0;
+  std::uint64_t most_bytes = 0;         // that all blobs of all owners may have, with this one
+};
+
 struct Cancelled {
   core::JobState state = core::JobState::finished;
   bool ended_now = false;  // this call took it out of the queue
@@ -131,12 +147,18 @@ struct Cancelled {
 
 class Store {
  public:
+  /// A part of some bytes, and how many there are in all.
+  struct Slice {
+    std::string bytes;
+    std::uint64_t total_bytes = 0;
+  };
+
   /// Opens or creates, migrates, and puts every job that was running back into the queue (cancelled ones are finished as cancelled).
   /// Refuses, with the reason, a corrupt database, one of a newer schema, one that is not Bailiff's and one that another process holds.
   static core::Result<std::unique_ptr<Store>> open(const Options& options);
   virtual ~Store() = default;
 
-  /// conflict: the idempotency key was used with another digest, or the id exists.
+  /// conflict: the idempotency key was used with another digest, or the id exists; invalid: the owner has no such blob.
   virtual void submit(NewJob job, Callback<Submitted> done) = 0;
   /// All of them in one transaction, or none: `id`s in the order of the jobs. conflict: of one of them, as submit().
   virtual void submit_all(std::vector<NewJob> jobs, Callback<std::vector<Submitted>> done) = 0;
@@ -167,6 +189,20 @@ class Store {
 
   /// not_found: the webhook is not due, or gone with its job.
   virtual void record_webhook_attempt(WebhookAttempt attempt, Callback<void> done) = 0;
+  /// A blob comes in pieces, so that no other write waits long, and is there when it has ended. It gives the number of the upload; what did
+  /// not end is gone at the next start. conflict: there would be too many bytes, or the owner has it already.
+  virtual void begin_blob(NewBlob blob, Callback<std::int64_t> done) = 0;
+  virtual void add_blob_piece(std::int64_t upload, std::uint64_t offset, std::string bytes, Callback<void> done) = 0;
+  virtual void end_blob(std::int64_t upload, Callback<void> done) = 0;
+  virtual void drop_blob(std::int64_t upload, Callback<void> done) = 0;
+  /// Not to be forgotten for a while. Gives whether the owner has it.
+  virtual void use_blob(std::string owner, std::string digest, std::int64_t now_us, Callback<bool> done) = 0;
+  /// At most `most` of the blobs that no job needs and that were used last before that time. Gives how many.
+  virtual void forget_blobs(std::int64_t used_before_us, int most, Callback<std::size_t> done) = 0;
+  /// Bytes [offset, offset + length) of a blob, and its whole size. not_found.
+  virtual core::Result<Slice> blob(const std::string& owner, const std::string& digest, std::uint64_t offset, std::uint64_t length) = 0;
+  /// The same of a job's artifact.
+  virtual core::Result<Slice> artifact(const std::string& id, const std::string& path, std::uint64_t offset, std::uint64_t length) = 0;
 
   virtual core::Result<StoredJob> get(const std::string& id) = 0;
   /// Whose it is. not_found.
@@ -177,11 +213,7 @@ class Store {
   virtual core::Result<std::vector<StoredJob>> list(const ListQuery& query) = 0;
   /// Whether a job has that idempotency key.
   virtual core::Result<bool> knows_key(const std::string& owner, const std::string& key) = 0;
-  /// Bytes [offset, offset + length) of an output and its whole size; not_found where there is none.
-  struct Slice {
-    std::string bytes;
-    std::uint64_t total_bytes = 0;
-  };
+  /// Bytes [offset, offset + length) of an output; not_found where there is none.
   virtual core::Result<Slice> output(const std::string& id, int index, Stream stream, std::uint64_t offset, std::uint64_t length) = 0;
   virtual core::Result<QueueDepth> depth() = 0;
   /// The id that has `count` jobs after it; nothing where there are no more than `count`. Takes a time that grows with `count`.

@@ -26,8 +26,9 @@ class HttpClient {
     return send("DELETE", path, "", headers);
   }
   /// POST of a file's bytes.
-  HttpAnswer post_bytes(const std::string& path, const std::string& bytes) const {
-    return send("POST", path, bytes, {"Content-Type: application/octet-stream"});
+  HttpAnswer post_bytes(const std::string& path, const std::string& bytes, std::vector<std::string> headers = {}) const {
+    headers.emplace_back("Content-Type: application/octet-stream");
+    return send("POST", path, bytes, std::move(headers));
   }
   [[nodiscard]] const std::string& url() const { return base_url_; }
 

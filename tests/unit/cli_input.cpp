@@ -1,6 +1,7 @@
 // What the command line names, the request made from it, and the failures that answers become.
 #include "cli/input.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <fstream>
 
 #include "cli/app.h"
+#include "cli/artifacts.h"
 #include "cli/http_client.h"
 #include "cli/remote.h"
 #include "cli/run.h"
@@ -256,6 +258,20 @@ TEST_F(App, FailuresAreJsonWhereJsonIsWanted) {
   const auto document = core::Json::parse(text_out_);
   EXPECT_THAT(document["error"]["message"].get<std::string>(), HasSubstr("no answer from"));
   EXPECT_THAT(document["error"]["next"].get<std::string>(), HasSubstr("script/server"));
+}
+
+TEST(Artifacts, AreSavedBelowTheirDirectoryAndOverNothing) {
+  std::string directory = std::filesystem::temp_directory_path() / "bailiff-artifacts-XXXXXX";
+  ASSERT_NE(::mkdtemp(directory.data()), nullptr);
+  const core::Fd root(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  EXPECT_TRUE(make_file_below(root.get(), "a/b/c.txt"));
+  EXPECT_TRUE(make_file_below(root.get(), "a/d"));
+  EXPECT_TRUE(std::filesystem::is_regular_file(directory + "/a/b/c.txt"));
+  std::filesystem::create_symlink("/tmp", directory + "/link");
+  std::filesystem::create_symlink("/tmp/nowhere", directory + "/file");
+  for (const char* path : {"a/d", "a/d/e", "../x", "/x", "a/../x", "", ".", "link/x", "file", "a//x"})
+    EXPECT_FALSE(make_file_below(root.get(), path)) << path;
+  std::filesystem::remove_all(directory);
 }
 
 }  // namespace

@@ -63,6 +63,40 @@ class FakeStore final : public storage::Store {
   void requeue(std::string, int, storage::Callback<core::JobState>) override {}
   void cancel(std::string, std::int64_t, storage::Callback<storage::Cancelled>) override {}
   void close() override {}
+  void begin_blob(storage::NewBlob blob, storage::Callback<std::int64_t> done) override {
+    const std::lock_guard lock(mutex_);
+    if (blob.bytes > blob.most_bytes) return done(core::error(core::ErrorKind::conflict, "full"));
+    uploads_.push_back({{blob.owner, blob.digest}, ""});
+    done(static_cast<std::int64_t>(uploads_.size()) - 1);
+  }
+  void add_blob_piece(std::int64_t upload, std::uint64_t, std::string bytes, storage::Callback<void> done) override {
+    const std::lock_guard lock(mutex_);
+    uploads_.at(static_cast<std::size_t>(upload)).second += bytes;
+    done({});
+  }
+  void end_blob(std::int64_t upload, storage::Callback<void> done) override {
+    const std::lock_guard lock(mutex_);
+    blobs_.insert(uploads_.at(static_cast<std::size_t>(upload)));
+    done({});
+  }
+  void drop_blob(std::int64_t, storage::Callback<void> done) override { done({}); }
+  void use_blob(std::string owner, std::string digest, std::int64_t, storage::Callback<bool> done) override {
+    const std::lock_guard lock(mutex_);
+    done(blobs_.contains({owner, digest}));
+  }
+  void forget_blobs(std::int64_t, int, storage::Callback<std::size_t>) override {}
+  core::Result<Slice> blob(const std::string& owner, const std::string& digest, std::uint64_t offset, std::uint64_t length) override {
+    const std::lock_guard lock(mutex_);
+    const auto found = blobs_.find({owner, digest});
+    if (found == blobs_.end()) return core::error(core::ErrorKind::not_found, "no blob");
+    return Slice{found->second.substr(std::min<std::size_t>(offset, found->second.size()), length), found->second.size()};
+  }
+  core::Result<Slice> artifact(const std::string& id, const std::string& path, std::uint64_t offset, std::uint64_t length) override {
+    const std::lock_guard lock(mutex_);
+    const auto found = artifacts_.find({id, path});
+    if (found == artifacts_.end()) return core::error(core::ErrorKind::not_found, "no artifact");
+    return Slice{found->second.substr(std::min<std::size_t>(offset, found->second.size()), length), found->second.size()};
+  }
   void add_key(storage::AccessKey, storage::Callback<void> done) override {
     done(key_fault ? std::unexpected(*key_fault) : core::Status{});
   }
@@ -152,6 +186,7 @@ class FakeStore final : public storage::Store {
     job.started_us = job.created_us + 1;
     job.finished_us = job.created_us + 2;
     job.attempt = 1;
+    for (auto& artifact : finish.artifacts) artifacts_[{finish.id, artifact.path}] = std::move(artifact.bytes);
     for (auto& output : finish.outputs) outputs_[{finish.id, output.index, output.stream}] = std::move(output.bytes);
   }
   void fail_with(std::optional<core::Error> fault) { fault_ = std::move(fault); }
@@ -169,6 +204,8 @@ class FakeStore final : public storage::Store {
   std::map<std::string, storage::StoredJob> jobs_;
   std::map<std::string, storage::StoredWebhook> webhooks_;
   std::map<std::tuple<std::string, int, storage::Stream>, std::string> outputs_;
+  std::vector<std::pair<std::pair<std::string, std::string>, std::string>> uploads_;
+  std::map<std::pair<std::string, std::string>, std::string> blobs_, artifacts_;  // by owner and digest, by job and path
   std::optional<core::Error> fault_;
 };
 

@@ -72,7 +72,8 @@ TEST(ApiJob, HasTheFieldsOfTheContract) {
                                              "steps",
                                              "tests",
                                              "score",
-                                             "artifacts"}));
+                                             "artifacts",
+                                             "artifacts_truncated"}));
   EXPECT_EQ((*job)["language"], "cpp");
   EXPECT_EQ((*job)["image_digest"], "sha256:0");
   EXPECT_EQ((*job)["verdict"], "wrong_answer");

@@ -1,5 +1,6 @@
 // Job requests: what is accepted, every fault with its pointer, and the stored document that reads back to the same request.
 #include "server/api_request.h"
+#include "server/blob_content.h"
 
 #include <gtest/gtest.h>
 
@@ -109,7 +110,11 @@ TEST(ApiRequest, FaultsOfTheKind) {
       {image({{"tests", json::array()}}), "/tests", "goes with language"},
       {cpp({{"image", "host"}}), "/image", "not both"},
       {cpp({{"archive", {{"blob", "sha256:0"}}}}), "/archive", "not supported by this server"},
-      {cpp({{"artifacts", {"out/**"}}}), "/artifacts", "not supported by this server"},
+      {cpp({{"artifacts", "out/**"}}), "/artifacts", "a list"},
+      {cpp({{"artifacts", {"a", "../out"}}}), "/artifacts/1", "inside the workspace"},
+      {cpp({{"artifacts", {"/etc/*"}}}), "/artifacts/0", "inside the workspace"},
+      {cpp({{"artifacts", json(33, "a")}}), "/artifacts", "32"},
+      {cpp({{"artifacts", {"a"}}, {"tests", {{{"stdin", ""}}}}}), "/artifacts", "workspaces of their own"},
       {cpp({{"interactive", true}}), "/interactive", "not supported by this server"},
       {cpp({{"webhook", "https://example.org/"}}), "/webhook", "must be an object"},
       {cpp({{"webhook", {{"url", "https://example.org/"}}}}), "/webhook/secret", "must be given"},
@@ -128,7 +133,7 @@ TEST(ApiRequest, FaultsOfTheKind) {
       {cpp({{"priority", "1"}}), "/priority", "whole number, not \"1\""},
       {cpp({{"priority", 1e300}}), "/priority", "from -10 to 10"},
       {cpp({{"stop_on_failure", 1}}), "/stop_on_failure", "true or false"},
-      {cpp({{"source", nullptr}}), "/source", "a string or"},
+      {cpp({{"source", nullptr}}), "/source", "a string, "},
   });
 }
 
@@ -138,10 +143,10 @@ TEST(ApiRequest, FaultsOfContentsAndPaths) {
       {cpp({{"source", 3}}), "/source", "not 3"},
       {cpp({{"source", {{"base64", "a"}}}}), "/source/base64", "is not base64"},
       {cpp({{"source", {{"base64", 1}}}}), "/source/base64", "must be a string"},
-      {cpp({{"source", {{"blob", "sha256:00"}}}}), "/source/blob", "not supported"},
+      {cpp({{"source", {{"blob", "sha256:00"}}}}), "/source/blob", "must be sha256:"},
       {cpp({{"source", {{"hex", "00"}}}}), "/source/hex", "unknown field"},
-      {cpp({{"source", {{"base64", ""}, {"x", 1}}}}), "/source", "a string or"},
-      {cpp({{"stdin", json::array()}}), "/stdin", "a string or"},
+      {cpp({{"source", {{"base64", ""}, {"x", 1}}}}), "/source", "a string, "},
+      {cpp({{"stdin", json::array()}}), "/stdin", "a string, "},
       {cpp({{"files", json::array()}}), "/files", "object of path"},
       {cpp({{"files", {{"main.cpp", ""}}}}), "/files/main.cpp", "give one of the two"},
       {{{"language", "cpp"}, {"files", {{"other.cpp", ""}}}}, "/files", "must have \"main.cpp\""},
@@ -151,7 +156,7 @@ TEST(ApiRequest, FaultsOfContentsAndPaths) {
       {files("a/./b"), "/files/a~1.~1b", "relative"},
       {files("a/"), "/files/a~1", "relative"},
       {files(""), "/files/", "relative"},
-      {files("x", 1), "/files/x", "a string or"},
+      {files("x", 1), "/files/x", "a string, "},
       {image({{"files", {{std::string("a\0b", 3), ""}}}}), std::string("/files/a\0b", 10), "relative"},
       {image({{"files", {{std::string(256, 'a'), ""}}}}), "/files/" + std::string(256, 'a'), "255"},
       {image({{"files", {{"a", ""}, {"a/b", ""}}}}), "/files/a~1b", "which is a file"},
@@ -257,7 +262,7 @@ TEST(ApiRequest, FaultsOfTestsLabelsCheckers) {
       {cpp({{"tests", json(1001, json::object())}}), "/tests", "has 1001 items; at most 1000"},
       {cpp({{"tests", {{{"points", -1}}}}}), "/tests/0/points", "from 0"},
       {cpp({{"tests", {{{"stdout", ""}}}}}), "/tests/0/stdout", "unknown field"},
-      {cpp({{"tests", {{{"expected", 3}}}}}), "/tests/0/expected", "a string or"},
+      {cpp({{"tests", {{{"expected", 3}}}}}), "/tests/0/expected", "a string, "},
       {cpp({{"stdin", "x"}, {"tests", {json::object()}}}), "/stdin", "stdin of its own"},
       {cpp({{"labels", labels}}), "/labels", "at most 32"},
       {cpp({{"labels", {{"a:b", ""}}}}), "/labels/a:b", "no ':'"},
@@ -447,6 +452,49 @@ TEST(ApiRequest, AStoredRequestOfAnotherImageIsNotRun) {
 TEST(ApiRequest, UnreadableStoredRequest) {
   for (const char* stored : {"", "[]", "{}", "{\"request\":{\"language\":\"gone\",\"source\":\"\"}}"})
     EXPECT_FALSE(decode_stored_request(stored, test_catalogue())) << stored;
+}
+
+constexpr const char* kDigest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+RequestRules rules_with_blobs(std::uint64_t bytes) {
+  auto rules = testing::test_rules();
+  rules.blob_bytes = [bytes](const std::string& digest) { return digest == kDigest ? std::optional(bytes) : std::nullopt; };
+  return rules;
+}
+
+TEST(ApiRequest, BlobsStandWhereverContentsDo) {
+  const json blob = {{"blob", kDigest}};
+  const json body = {{"language", "cpp"}, {"source", blob}, {"files", {{"a", blob}}}, {"tests", {{{"stdin", blob}, {"expected", blob}}}}};
+  auto spec = decode_job(body, rules_with_blobs(10));
+  ASSERT_TRUE(spec) << problem_text(spec.error());
+  EXPECT_EQ(spec->source->blob, kDigest);
+  EXPECT_EQ(spec->tests[0].expected->blob, kDigest);
+  EXPECT_EQ(blobs_of(*spec), std::vector<std::string>{kDigest});
+  const auto stored = stored_request(*spec, testing::test_catalogue());
+  auto again = decode_stored_request(stored, testing::test_catalogue());
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->tests[0].stdin_content.blob, kDigest);
+  EXPECT_EQ(stored_request(*again, testing::test_catalogue()), stored);
+}
+
+TEST(ApiRequest, ABlobThatIsNotThereOrTooLargeIsAFault) {
+  const std::string other = std::string("sha256:") + std::string(64, '0');
+  const auto first_fault = [](const json& body, std::uint64_t bytes) {
+    const auto spec = decode_job(body, rules_with_blobs(bytes));
+    EXPECT_FALSE(spec);
+    return spec || spec.error().errors.empty() ? Fault{} : spec.error().errors.front();
+  };
+  EXPECT_EQ(first_fault(cpp({{"stdin", {{"blob", other}}}}), 1).pointer, "/stdin/blob");
+  EXPECT_EQ(first_fault(cpp({{"files", {{"x", {{"blob", kDigest}}}}}}), core::ceiling_limits().workspace_bytes + 1).pointer, "/source");
+  const auto many = first_fault(cpp({{"stdin", {{"blob", kDigest}}}}), kMaxJobBlobBytes + 1);
+  EXPECT_NE(many.detail.find("the blobs of the job"), std::string::npos) << many.detail;
+}
+
+TEST(ApiRequest, ArtifactsAreKeptAsTheyWereAskedFor) {
+  const auto spec = decode_job(cpp({{"artifacts", {"out/**", "*.[ch]"}}}), testing::test_rules());
+  ASSERT_TRUE(spec);
+  const auto again = decode_stored_request(stored_request(*spec, testing::test_catalogue()), testing::test_catalogue());
+  EXPECT_EQ(again->artifacts, (std::vector<std::string>{"out/**", "*.[ch]"}));
 }
 
 }  // namespace

@@ -131,7 +131,7 @@ TEST_F(HttpApi, RefusalsOfSubmit) {
 }
 
 TEST_F(HttpApi, UnknownPathsAndMethods) {
-  for (const char* path : {"/nothing", "/v1/jobs/", "/v1/jobs/0000000000000000000000000x/steps", "/v1/blobs"})
+  for (const char* path : {"/nothing", "/v1/jobs/", "/v1/jobs/0000000000000000000000000x/steps", "/v1/blob"})
     EXPECT_EQ(ask("GET", path).status, 404) << path;
   EXPECT_EQ(ask("GET", "/v1/jobs/nope").status, 404);
   EXPECT_EQ(ask("GET", "/v1/jobs/..%2f..%2fetc").status, 404);
@@ -437,7 +437,11 @@ TEST(OpenApi, DescribesExactlyTheRoutes) {
   Access access(store, shares);
   const Api api(ApiContext{jobs, store, testing::test_catalogue(), metrics, access}, bounds);
   std::set<std::string> routes, documented;
-  for (const auto& route : api.router().routes()) routes.insert(route.method + " " + route.pattern);
+  for (const auto& route : api.router().routes()) {
+    auto pattern = route.pattern;
+    if (pattern.ends_with("*}")) pattern.replace(pattern.size() - 2, 2, "}");
+    routes.insert(route.method + " " + pattern);
+  }
   const auto document = nlohmann::json::parse(openapi_document());
   EXPECT_EQ(document["openapi"], "3.1.0");
   for (const auto& [path, item] : document["paths"].items())

@@ -358,5 +358,36 @@ TEST(StepPlan, EnvironmentLayersCoverOneAnother) {
             (std::vector<std::string>{"A=2", "HOME=/tmp", "LANG=de", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}));
 }
 
+Report leaving(Verdict verdict, const std::vector<std::pair<std::string, std::string>>& files) {
+  auto report = report_of(verdict, 1);
+  sandbox::TreeWriter tree;
+  EXPECT_TRUE(tree.add({sandbox::EntryKind::directory, 0755, "out", ""}));
+  for (const auto& [path, bytes] : files) EXPECT_TRUE(tree.add_file(path, bytes));
+  report.collected = std::move(*tree.finish());
+  return report;
+}
+
+TEST_F(RunnerTest, ArtifactsAreThoseOfTheLastStepThatRan) {
+  int step = 0;
+  begin(1, [&](const sandbox::StepRequest& request, unsigned) -> std::optional<Report> {
+    EXPECT_EQ(request.collect, (std::vector<std::string>{"out/**"}));
+    ++step;
+    if (step == 1) return leaving(Verdict::ok, {{"out/a", "1"}});
+    return leaving(Verdict::time_limit_exceeded, {{"out/a", "2"}, {"out/b\xff", "x"}, {"out/c", std::string(1000, 'c')}});
+  });
+  core::JobSpec spec;
+  spec.image = "host";
+  spec.steps = {{"one", {"a"}, {}, "", {}, {}, false}, {"two", {"b"}, {}, "", {}, {}, false}, {"never", {"c"}, {}, "", {}, {}, false}};
+  spec.artifacts = {"out/**"};
+  const auto result = run(spec);
+  ASSERT_TRUE(result) << result.error().what;
+  EXPECT_EQ(result->verdict, Verdict::time_limit_exceeded);
+  ASSERT_EQ(result->artifacts.size(), 2U);
+  EXPECT_EQ(result->artifacts[0].path, "out/a");
+  EXPECT_EQ(result->artifacts[0].bytes, "2");
+  EXPECT_EQ(result->artifacts[1].bytes.size(), 1000U);
+  EXPECT_TRUE(result->artifacts_truncated) << "a name that is not UTF-8 is left out";
+}
+
 }  // namespace
 }  // namespace bailiff::server

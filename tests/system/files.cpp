@@ -1,0 +1,152 @@
+// Blobs and artifacts on a real server.
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+
+#include "tests/system/server_process.h"
+
+namespace bailiff::system_tests {
+namespace {
+
+class FilesTest : public SystemTest {
+ protected:
+  Json run(const Json& request) {
+    const auto answer = http().post("/v1/jobs", request, {"Prefer: wait=60"});
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    return answer.json();
+  }
+  std::string bring(const std::string& bytes) {
+    const auto answer = http().post_bytes("/v1/blobs", bytes);
+    EXPECT_EQ(answer.status, 201) << answer.body;
+    return answer.json().value("digest", "");
+  }
+};
+
+TEST_F(FilesTest, ABlobIsAFileAnInputAndAnExpectedOutput) {
+  start();
+  std::string bytes;
+  for (int i = 0; bytes.size() < 3'000'000; ++i) bytes += std::to_string(i) + "\n";
+  const auto digest = bring(bytes);
+  EXPECT_EQ(http().post_bytes("/v1/blobs", bytes).status, 200) << "it is there already";
+  EXPECT_EQ(http().get("/v1/blobs/" + digest).body, bytes);
+  EXPECT_EQ(http().get("/v1/blobs/" + digest, {"Range: bytes=2-5"}).body, bytes.substr(2, 4));
+  EXPECT_EQ(http().post_bytes("/v1/blobs?digest=sha256:" + std::string(64, '0'), "x").status, 422);
+  const Json blob = {{"blob", digest}};
+  const auto job =
+      run({{"image", "host"}, {"files", {{"in", blob}}}, {"steps", {{{"command", "cmp in - && wc -c <in"}, {"stdin", blob}}}}});
+  EXPECT_EQ(job.at("verdict"), "ok") << job.dump();
+  EXPECT_EQ(job.at("steps").at(0).at("stdout"), std::to_string(bytes.size()) + "\n");
+  const auto judged = run({{"language", "python"},
+                           {"source", "import sys; sys.stdout.write(sys.stdin.read())"},
+                           {"tests", {{{"stdin", blob}, {"expected", blob}}, {{"stdin", "1"}, {"expected", blob}}}},
+                           {"stop_on_failure", false}});
+  EXPECT_EQ(judged.at("tests").at(0).at("verdict"), "accepted");
+  EXPECT_EQ(judged.at("tests").at(1).at("verdict"), "wrong_answer");
+  EXPECT_EQ(http().get("/v1/jobs/" + judged.at("id").get<std::string>() + "/request").json().at("tests").at(0).at("stdin"), blob);
+  const auto unknown = http().post("/v1/jobs", {{"language", "python"}, {"source", {{"blob", "sha256:" + std::string(64, '0')}}}});
+  EXPECT_EQ(unknown.status, 422);
+  EXPECT_EQ(unknown.json().at("errors").at(0).at("pointer"), "/source/blob");
+}
+
+TEST_F(FilesTest, ABlobIsBounded) {
+  start({"--slots", "1", "--max-blob-bytes", "1000", "--max-blobs-bytes", "1500"});
+  EXPECT_EQ(http().post_bytes("/v1/blobs", std::string(1001, 'x')).status, 413);
+  EXPECT_EQ(http().post_bytes("/v1/blobs", std::string(1000, 'x')).status, 201);
+  EXPECT_EQ(http().post_bytes("/v1/blobs", std::string(501, 'x')).status, 503);
+  EXPECT_EQ(http().post_bytes("/v1/blobs", "").status, 201) << "an empty file is a file";
+}
+
+TEST_F(FilesTest, ArtifactsAreThereAfterEveryEnd) {
+  start();
+  const auto keep = [&](const char* after, Json limits) {
+    return Json{
+        {"image", "host"},
+        {"steps", {{{"command", std::string("mkdir -p out/d && echo hello >out/d/a.txt && ln -s /etc/passwd out/link && ") + after}}}},
+        {"artifacts", {"out/**"}},
+        {"limits", std::move(limits)}};
+  };
+  for (const auto& [after, verdict, limits] :
+       {std::tuple{"true", "ok", Json::object()}, std::tuple{"exit 3", "runtime_error", Json::object()},
+        std::tuple{"while :; do :; done", "time_limit_exceeded", Json{{"cpu_time_ms", 200}}}}) {
+    const auto job = run(keep(after, limits));
+    EXPECT_EQ(job.at("verdict"), verdict);
+    ASSERT_EQ(job.at("artifacts").size(), 1U) << after << job.dump();
+    EXPECT_EQ(job.at("artifacts").at(0).at("path"), "out/d/a.txt");
+    EXPECT_TRUE(job.at("artifacts_truncated")) << "the link is not kept, and that is told";
+    EXPECT_EQ(http().get("/v1/jobs/" + job.at("id").get<std::string>() + "/artifacts/out/d/a.txt").body, "hello\n");
+  }
+  const std::string id = http().post("/v1/jobs", keep("sleep 100", Json::object())).json().at("id");
+  ASSERT_TRUE(eventually([&] {
+    const auto steps = http().get("/v1/jobs/" + id + "/namespaces");
+    return steps.status == 200 && steps.body.find("sleep") != std::string::npos;
+  }));
+  EXPECT_EQ(http().post("/v1/jobs/" + id + ":cancel", Json(), {"Prefer: wait=30"}).json().at("verdict"), "cancelled");
+  EXPECT_EQ(http().get("/v1/jobs/" + id + "/artifacts").json().at("items").size(), 1U);
+}
+
+TEST_F(FilesTest, ATarHasThemAll) {
+  start();
+  const auto job = run({{"image", "host"},
+                        {"steps", {{{"command", "mkdir a; head -c 700000 /dev/zero >a/zeros; echo é >'a/é b'; echo no >skipped"}}}},
+                        {"artifacts", {"a/*"}}});
+  const auto tar = http().get("/v1/jobs/" + job.at("id").get<std::string>() + "/artifacts?format=tar");
+  const std::string path = data() + "-artifacts.tar";
+  std::ofstream(path, std::ios::binary) << tar.body;
+  FILE* listing = ::popen(("LC_ALL=C.UTF-8 tar -tvf " + path).c_str(), "re");
+  std::string text;
+  char piece[256];
+  while (std::fgets(piece, sizeof piece, listing) != nullptr) text += piece;
+  EXPECT_EQ(::pclose(listing), 0);
+  EXPECT_NE(text.find(" 700000 "), std::string::npos) << text;
+  EXPECT_NE(text.find("a/é b"), std::string::npos) << text;
+  EXPECT_EQ(text.find("skipped"), std::string::npos) << text;
+}
+
+TEST_F(FilesTest, TooManyBytesAreToldAndNotKept) {
+  start({"--slots", "1", "--max-artifact-bytes", "1000"});
+  const auto job =
+      run({{"image", "host"}, {"steps", {{{"command", "head -c 100 /dev/zero >a; head -c 5000 /dev/zero >b"}}}}, {"artifacts", {"*"}}});
+  EXPECT_EQ(job.at("verdict"), "ok");
+  EXPECT_TRUE(job.at("artifacts_truncated"));
+  for (const auto& artifact : job.at("artifacts")) EXPECT_EQ(artifact.at("path"), "a");
+}
+
+TEST_F(FilesTest, KeysDoNotSeeOneAnothersFiles) {
+  start();
+  const auto make = [&](const Json& wish, const std::string& by) {
+    return http().post("/v1/keys", wish, {"Authorization: Bearer " + by}).json().at("key").get<std::string>();
+  };
+  const auto root = make({{"name", "root"}, {"scopes", {"admin"}}}, "none");
+  const auto a = make({{"name", "a"}, {"scopes", {"submit", "read"}}}, root),
+             b = make({{"name", "b"}, {"scopes", {"submit", "read"}}}, root);
+  const auto as = [](const std::string& key) { return std::vector<std::string>{"Authorization: Bearer " + key}; };
+  const auto brought = http().post_bytes("/v1/blobs", "secret", as(a));
+  ASSERT_EQ(brought.status, 201) << brought.body;
+  const std::string digest = brought.json().at("digest");
+  EXPECT_EQ(http().get("/v1/blobs/" + digest, as(a)).status, 200);
+  EXPECT_EQ(http().get("/v1/blobs/" + digest, as(b)).status, 404);
+  const Json request = {
+      {"image", "host"}, {"steps", {{{"command", "cat x >y"}}}}, {"files", {{"x", {{"blob", digest}}}}}, {"artifacts", {"y"}}};
+  EXPECT_EQ(http().post("/v1/jobs", request, as(b)).status, 422);
+  auto waiting = as(a);
+  waiting.emplace_back("Prefer: wait=30");
+  const auto job = http().post("/v1/jobs", request, waiting).json();
+  EXPECT_EQ(job.at("verdict"), "ok") << job.dump();
+  const std::string path = "/v1/jobs/" + job.at("id").get<std::string>() + "/artifacts/y";
+  EXPECT_EQ(http().get(path, as(a)).body, "secret");
+  EXPECT_EQ(http().get(path, as(b)).status, 404);
+  EXPECT_EQ(http().get(path, as(root)).body, "secret");
+}
+
+TEST_F(FilesTest, WhatIsBroughtOutlivesTheServer) {
+  start();
+  const auto digest = bring("kept");
+  stop();
+  start();
+  EXPECT_EQ(http().get("/v1/blobs/" + digest).body, "kept");
+}
+
+}  // namespace
+}  // namespace bailiff::system_tests
