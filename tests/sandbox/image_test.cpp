@@ -129,6 +129,7 @@ TEST_F(ImageTest, WhoHasNoMemoryLeftForFilesHasMetTheMemoryLimit) {
     std::uint64_t cpu_s;
     Verdict verdict;
   };
+  bool slow = false;
   for (const Row& row : {Row{"64000", 60, Verdict::memory_limit_exceeded}, Row{"64000", 1, Verdict::memory_limit_exceeded},
                          Row{"40000", 2, Verdict::time_limit_exceeded}}) {
     core::Limits limits = victim({}).limits;
@@ -136,12 +137,15 @@ TEST_F(ImageTest, WhoHasNoMemoryLeftForFilesHasMetTheMemoryLimit) {
     limits.wall_time_us = 2 * limits.cpu_time_us;
     const auto ran = run_in(*slot, name, {"thrash", row.kib, "/home/app/data"}, limits);
     ASSERT_TRUE(ran.report) << ran.report.error().what;
-    EXPECT_EQ(ran.verdict(), row.verdict) << row.kib << " " << row.cpu_s << " " << describe(ran);
     EXPECT_EQ(ran.evidence("oom_kill"), 0);
-    EXPECT_GT(ran.evidence("memory_refaults"), 1000);
     if (row.cpu_s == 60) {
       EXPECT_LT(ran.outcome().usage.cpu_us, limits.cpu_time_us / 2);
+      slow = ran.outcome().usage.cpu_us > 3'000'000;
+    } else if (row.cpu_s == 1 && slow && ran.verdict() == Verdict::time_limit_exceeded) {
+      continue;  // on an emulated machine the second was over when the program had its memory
     }
+    EXPECT_EQ(ran.verdict(), row.verdict) << row.kib << " " << row.cpu_s << " " << describe(ran);
+    EXPECT_GT(ran.evidence("memory_refaults"), 1000);
   }
 }
 
