@@ -37,6 +37,11 @@ class WireReader {
   template <class T>
     requires std::is_trivially_copyable_v<T>
   T take() {
+    if constexpr (std::is_same_v<T, bool>) {
+      const auto byte = take<std::uint8_t>();
+      if (byte > 1) fail();  // in a bool it would be no value at all
+      return byte == 1;
+    }
     T value{};
     if (rest_.size() < sizeof value) {
       fail();
