@@ -38,7 +38,9 @@ Expected<core::Fd> open_below(int directory, const std::string& name) {
 }
 
 Expected<ExitCode> save(HttpClient& client, const ArtifactsOptions& options, const std::string& path, int directory) {
-  HttpRequest request{.path = "/v1/jobs/" + percent_encode(options.id) + "/artifacts" + encoded_path(path), .at_most = kLongestDownload};
+  HttpRequest request{.path = "/v1/jobs/" + percent_encode(options.id) + "/artifacts" + encoded_path(path),
+                      .at_most = kLongestDownload,
+                      .accept = "application/octet-stream"};
   const auto answer = client.exchange(request);
   if (!answer) return std::unexpected(answer.error());
   if (answer->status != 200) return std::unexpected(failure_of_answer(*answer));

@@ -79,7 +79,7 @@ Expected<HttpAnswer> HttpClient::exchange(const HttpRequest& request) {
   Received received;
   HeaderList headers;
   for (const std::string& line : request.headers) headers.add(line);
-  headers.add("Accept: application/json");
+  headers.add("Accept: " + request.accept);
   if (!key_.empty()) headers.add("Authorization: Bearer " + key_);
   const std::string url = server_ + request.path;
   char problem[CURL_ERROR_SIZE] = "";

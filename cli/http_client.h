@@ -17,6 +17,7 @@ struct HttpRequest {
   std::string body{};                // JSON, sent where it is not empty
   std::vector<std::string> headers{};  // "Name: value"
   std::chrono::seconds at_most{30};  // for the whole exchange
+  std::string accept = "application/json";  // the media type that a good answer may have
 };
 
 struct HttpAnswer {

@@ -87,7 +87,7 @@ Expected<TopLook> look_at(HttpClient& client) {
   if (!system) return std::unexpected(std::move(system.error()));
   auto jobs = client.json({.path = fmt::format("/v1/jobs?limit={}", kMostJobs)});
   if (!jobs) return std::unexpected(std::move(jobs.error()));
-  const auto metrics = client.exchange({.path = "/metrics"});
+  const auto metrics = client.exchange({.path = "/metrics", .accept = "text/plain"});
   if (!metrics) return std::unexpected(metrics.error());
   if (metrics->status != 200) return std::unexpected(failure_of_answer(*metrics));
   look.system = std::move(*system);

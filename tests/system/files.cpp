@@ -2,6 +2,7 @@
 #include <sys/wait.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -102,6 +103,20 @@ TEST_F(FilesTest, ATarHasThemAll) {
   EXPECT_NE(text.find(" 700000 "), std::string::npos) << text;
   EXPECT_NE(text.find("a/é b"), std::string::npos) << text;
   EXPECT_EQ(text.find("skipped"), std::string::npos) << text;
+}
+
+TEST_F(FilesTest, TheClientSavesThemAndOverwritesNothing) {
+  start();
+  const auto job =
+      run({{"image", "host"}, {"steps", {{{"command", "mkdir -p a/b; echo one >a/b/c; echo two >d"}}}}, {"artifacts", {"**"}}});
+  const std::string into = data() + "-saved";
+  const std::string command =
+      "BAILIFF_SERVER=" + http().url() + " " BAILIFF_PATH " artifacts " + job.at("id").get<std::string>() + " -o " + into;
+  EXPECT_EQ(std::system((command + " >/dev/null").c_str()), 0);
+  std::string text;
+  std::getline(std::ifstream(into + "/a/b/c"), text);
+  EXPECT_EQ(text, "one");
+  EXPECT_NE(std::system((command + " >/dev/null 2>&1").c_str()), 0) << "they are there already";
 }
 
 TEST_F(FilesTest, TooManyBytesAreToldAndNotKept) {

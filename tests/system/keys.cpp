@@ -80,6 +80,7 @@ TEST_F(KeyTest, TheFirstKeyOpensTheServerToOthers) {
   EXPECT_EQ(submit(second, {"true"}, {"Prefer: wait=30"}).at("verdict"), "ok");
   const auto id = second.substr(8, 16);
   EXPECT_NE(shell(client + " key list").find(id), std::string::npos);
+  EXPECT_NE(shell(client + " top -i 0.1").find("waiting of"), std::string::npos);
   EXPECT_EQ(shell(client + " key revoke " + id + " 2>/dev/null"), "");
   EXPECT_EQ(http().get("/v1/jobs", with(second)).status, 401);
 }
