@@ -14,6 +14,19 @@ namespace {
 constexpr std::string_view kPrefix = "sha256:";
 constexpr std::size_t kDigits = 64;
 
+/// Calls `visit` for every content that a job has.
+template <class Spec, class Visit>
+void for_each_content(Spec& spec, Visit visit) {
+  if (spec.source) visit(*spec.source);
+  for (auto& [path, content] : spec.files) visit(content);
+  for (auto& step : spec.steps) visit(step.stdin_content);
+  visit(spec.stdin_content);
+  for (auto& test : spec.tests) {
+    visit(test.stdin_content);
+    if (test.expected) visit(*test.expected);
+  }
+}
+
 }  // namespace
 
 bool is_blob_digest(std::string_view text) {
@@ -37,20 +50,15 @@ std::string BlobDigest::text() {
   return text;
 }
 
-void for_each_content(core::JobSpec& spec, const std::function<void(core::Content&)>& visit) {
-  if (spec.source) visit(*spec.source);
-  for (auto& [path, content] : spec.files) visit(content);
-  for (auto& step : spec.steps) visit(step.stdin_content);
-  visit(spec.stdin_content);
-  for (auto& test : spec.tests) {
-    visit(test.stdin_content);
-    if (test.expected) visit(*test.expected);
-  }
+bool names_blobs(const core::JobSpec& spec) {
+  bool any = false;
+  for_each_content(spec, [&](const core::Content& content) { any = any || content.blob; });
+  return any;
 }
 
-std::vector<std::string> blobs_of(core::JobSpec& spec) {
+std::vector<std::string> blobs_of(const core::JobSpec& spec) {
   std::set<std::string> digests;
-  for_each_content(spec, [&](core::Content& content) {
+  for_each_content(spec, [&](const core::Content& content) {
     if (content.blob) digests.insert(*content.blob);
   });
   return {digests.begin(), digests.end()};

@@ -1,7 +1,6 @@
 #pragma once
 // Blobs as the contents of a job: which it names, how large they are, and their bytes when it runs.
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -34,10 +33,9 @@ class BlobDigest {
   std::unique_ptr<void, Free> context_;
 };
 
-/// Calls `visit` for every content that a job has.
-void for_each_content(core::JobSpec& spec, const std::function<void(core::Content&)>& visit);
+[[nodiscard]] bool names_blobs(const core::JobSpec& spec);
 /// The digests that it names, each once.
-[[nodiscard]] std::vector<std::string> blobs_of(core::JobSpec& spec);
+[[nodiscard]] std::vector<std::string> blobs_of(const core::JobSpec& spec);
 /// Puts the bytes of the owner's blobs in the place of their names. Any thread.
 core::Status load_blobs(core::JobSpec& spec, const std::string& owner, storage::Store& store);
 

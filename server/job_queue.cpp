@@ -148,7 +148,7 @@ asio::awaitable<core::Result<core::JobResult>> JobQueue::run_in(ActiveJob& job, 
     const auto& problem = spec.error();
     co_return ended_by_us(problem.errors.empty() ? problem.detail : problem.errors.front().pointer + ": " + problem.errors.front().detail);
   }
-  if (!blobs_of(*spec).empty()) {
+  if (names_blobs(*spec)) {
     const auto load = [&]() { return load_blobs(*spec, job.owner, store_); };
     const auto loaded = co_await offload(threads_, load);
     if (!loaded) co_return std::unexpected(loaded.error());

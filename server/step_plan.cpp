@@ -5,6 +5,8 @@
 #include <cstring>
 #include <map>
 
+#include "server/blob_content.h"
+
 namespace bailiff::server {
 namespace {
 
@@ -13,14 +15,6 @@ using core::Verdict;
 core::Limits effective(core::Limits base, std::initializer_list<const core::LimitOverrides*> layers, const core::Limits& ceiling) {
   for (const auto* layer : layers) base = core::apply(base, *layer);
   return core::at_most(base, ceiling);
-}
-
-bool has_blob(const core::JobSpec& spec) {
-  bool blob = spec.stdin_content.blob || (spec.source && spec.source->blob);
-  for (const auto& [path, content] : spec.files) blob = blob || content.blob;
-  for (const auto& step : spec.steps) blob = blob || step.stdin_content.blob;
-  for (const auto& test : spec.tests) blob = blob || test.stdin_content.blob || (test.expected && test.expected->blob);
-  return blob;
 }
 
 void plan_language(JobPlan& plan, const core::JobSpec& spec, const images::Language& language, const images::Image& image,
@@ -99,7 +93,7 @@ std::vector<std::string> environment_of(std::initializer_list<const core::Enviro
 
 core::Result<JobPlan> plan_job(const core::JobSpec& spec, const images::Catalogue& catalogue, const LimitLevels& levels) {
   const auto impossible = [](std::string why) { return core::error(core::ErrorKind::invalid, std::move(why)); };
-  if (has_blob(spec)) return impossible("blobs are not offered by this server");
+  if (names_blobs(spec)) return impossible("a blob of the job was not read");
   JobPlan plan;
   const images::Language* language = spec.language ? catalogue.find_language(*spec.language) : nullptr;
   if (spec.language && language == nullptr) return impossible(fmt::format("the language {} is not offered here any more", *spec.language));
