@@ -37,6 +37,7 @@ struct Parsed {
   JobsOptions jobs;
   DoctorOptions doctor;
   ExecOptions exec;
+  AttachOptions attach;
   ImageOptions image;
   BackupOptions backup;
   KeyOptions key;
@@ -152,6 +153,8 @@ void add_submit(CLI::App& app, Parsed& parsed, const Console& console) {
       ->expected(1)
       ->allow_extra_args(false)
       ->take_all();
+  submit_app->add_flag("-i,--interactive", options.interactive, "join its standard streams with ours while it runs");
+  submit_app->add_flag("--tty", options.terminal, "with -i: give it a terminal");
   submit_app->add_option("--priority", options.priority, "-10 to 10, higher first")->check(CLI::Range(-10, 10));
   submit_app->add_option("--idempotency-key", options.idempotency_key, "the same key and job, sent again, give the same job")
       ->type_name("KEY");
@@ -161,6 +164,7 @@ void add_submit(CLI::App& app, Parsed& parsed, const Console& console) {
   add_json(*submit_app, parsed);
   submit_app->callback([&] {
     options.server.json = parsed.json;
+    options.interactive = options.interactive || options.terminal;
     options.args.insert(options.args.end(), parsed.trailing.begin(), parsed.trailing.end());
     parsed.command = with_limits(parsed, options.limits, [&] { return submit(options, console); });
   });
@@ -202,6 +206,10 @@ void add_job(CLI::App& app, Parsed& parsed, const Console& console) {
 }
 
 void add_running(CLI::App& app, Parsed& parsed, const Console& console) {
+  CLI::App* attach_app = app.add_subcommand("attach", "Join our standard streams with an interactive job, until it ends");
+  attach_app->add_option("ID", parsed.attach.id, "the job's id")->required();
+  add_server(*attach_app, parsed.attach.server);
+  attach_app->callback([&] { parsed.command = [&] { return attach(parsed.attach, console); }; });
   CLI::App* exec = app.add_subcommand("exec", "Run a command beside a running job, in its sandbox");
   exec->add_flag("-t,--tty", parsed.exec.terminal, "give it a terminal");
   exec->add_option("-e,--env", parsed.exec.env, "a variable of its environment; may be repeated")

@@ -1,6 +1,5 @@
 #pragma once
-// `bailiff exec`: a command beside a running job, joined with our own standard streams. The messages are those of server/stream_relay.h
-// (docs: /openapi.json).
+// `bailiff exec` and `bailiff attach`: a command beside a running job, or an interactive job itself, joined with our own standard streams.
 #include <string>
 #include <vector>
 
@@ -20,6 +19,14 @@ struct ExecOptions {
 
 /// The command's own exit code, 128 + n where signal n ended it.
 [[nodiscard]] Expected<ExitCode> exec_beside(const ExecOptions& options, const Console& console);
+
+struct AttachOptions {
+  ServerOptions server;
+  std::string id;
+};
+
+/// That of the job's verdict, which is told on standard error.
+[[nodiscard]] Expected<ExitCode> attach(const AttachOptions& options, const Console& console);
 
 /// Path and query of the WebSocket.
 [[nodiscard]] std::string exec_target(const ExecOptions& options);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "cli/exec.h"
 #include "cli/input.h"
 #include "cli/render.h"
 
@@ -123,10 +124,14 @@ Expected<Json> job_request(const SubmitOptions& options) {
   }
   for (const std::string& glob : options.artifacts) request["artifacts"].push_back(core::to_utf8(glob));
   if (options.priority != 0) request["priority"] = options.priority;
+  if (options.terminal) request["interactive"]["tty"] = true;
+  else if (options.interactive) request["interactive"] = true;
   return request;
 }
 
 Expected<ExitCode> submit(const SubmitOptions& options, const Console& console) {
+  if (options.interactive && (options.server.json || options.server.wait))
+    return failure(kExitUsage, "--interactive goes neither with --wait nor with --json", "it ends with the job, and shows its output");
   auto request = job_request(options);
   if (!request) return std::unexpected(std::move(request.error()));
   auto client = client_of(options.server);
@@ -139,6 +144,7 @@ Expected<ExitCode> submit(const SubmitOptions& options, const Console& console) 
   auto job = client->json(post);
   if (!job) return std::unexpected(std::move(job.error()));
   if (id_of(*job).empty()) return failure(kExitInternal, "the server's answer has no job id", "is it a Bailiff server?");
+  if (options.interactive) return attach({options.server, id_of(*job)}, console);
   if (options.server.wait) job = wait_for(*client, std::move(*job), deadline);
   if (!job) return std::unexpected(std::move(job.error()));
 

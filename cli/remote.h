@@ -35,6 +35,7 @@ struct SubmitOptions {
   std::vector<std::string> labels;  // "k=v"
   std::vector<std::string> artifacts;  // globs
   int priority = 0;
+  bool interactive = false, terminal = false;
 };
 
 struct JobsOptions {
@@ -48,6 +49,7 @@ struct JobsOptions {
 [[nodiscard]] Expected<core::Json> job_request(const SubmitOptions& options);
 
 /// Each prints what it has to say and returns the exit code.
+/// Of an interactive job: once it has ended.
 [[nodiscard]] Expected<ExitCode> submit(const SubmitOptions& options, const Console& console);
 [[nodiscard]] Expected<ExitCode> show_job(const ServerOptions& options, const std::string& id, const Console& console);
 [[nodiscard]] Expected<ExitCode> inspect_job(const ServerOptions& options, const std::string& id, const Console& console);

@@ -1,5 +1,6 @@
 #pragma once
 // Fd: sole owner of one file descriptor. Not implicitly convertible, closed once, moved explicitly.
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <utility>
@@ -27,6 +28,8 @@ class Fd {
   [[nodiscard]] bool valid() const noexcept { return fd_ >= 0; }
   /// Gives up ownership.
   [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
+  /// Another descriptor of the same open file, close-on-exec. Empty, with errno, where there is none to be had.
+  [[nodiscard]] Fd duplicate() const noexcept { return Fd(::fcntl(fd_, F_DUPFD_CLOEXEC, 0)); }
   void reset() noexcept {
     if (fd_ >= 0) ::close(std::exchange(fd_, -1));
   }

@@ -47,6 +47,9 @@ struct Webhook {
   std::string url, secret;
 };
 
+/// Whose standard input a client writes while it runs: the run of a language, the last of the steps.
+enum class Interactive : std::uint8_t { no, pipe, terminal };
+
 struct JobSpec {
   std::optional<std::string> language;  // canonical name; then source or files, and args, stdin, tests may be set
   std::optional<std::string> image;     // else steps are
@@ -64,6 +67,7 @@ struct JobSpec {
   bool stop_on_failure = true;
   std::optional<Webhook> webhook;
   std::vector<std::string> artifacts;    // globs of workspace paths that are kept when its steps have ended; none with tests
+  Interactive interactive = Interactive::no;  // without tests and without a stdin of that step
 };
 
 struct StepResult {

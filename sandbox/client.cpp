@@ -51,6 +51,8 @@ core::Error gone(const char* who) { return {core::ErrorKind::unavailable, std::s
 }  // namespace
 
 core::Status Slot::start(const StepRequest& request) {
+  if (request.stdin_fd.valid() && request.input != StepInput::given)
+    return core::error(core::ErrorKind::invalid, "a step with an input of its own has no stdin");
   if (!request.stdout_fd.valid() || !request.stderr_fd.valid() || request.trees.size() > kMaxTrees)
     return core::error(core::ErrorKind::invalid, "a step needs both output memfds and at most kMaxTrees trees");
   std::string message = {kRunMessage, kInlineRequest, static_cast<char>(request.stdin_fd.valid())};
@@ -83,10 +85,14 @@ core::Status Slot::pause() { return send_message(socket_.get(), {&kPauseMessage,
 core::Status Slot::resume() { return send_message(socket_.get(), {&kResumeMessage, 1}); }
 core::Status Slot::tell_output() { return send_message(socket_.get(), {&kTellOutputMessage, 1}); }
 
-bool Slot::take_output_notice() {
+std::optional<Notice> Slot::take_notice() {
   char type = 0;
-  if (recv(socket_.get(), &type, 1, MSG_PEEK | MSG_DONTWAIT) != 1 || type != kOutputNoticeMessage) return false;
-  return recv(socket_.get(), &type, 1, MSG_DONTWAIT) == 1;
+  if (recv(socket_.get(), &type, 1, MSG_PEEK | MSG_DONTWAIT) != 1) return std::nullopt;
+  if (type != kOutputNoticeMessage && type != kInputNoticeMessage) return std::nullopt;
+  auto message = receive_message(socket_.get());
+  Notice notice;
+  if (message && type == kInputNoticeMessage && !message->fds.empty()) notice.input = std::move(message->fds.front());
+  return notice;
 }
 
 core::Result<StepReport> Slot::finish() {

@@ -53,6 +53,10 @@ struct LauncherConfig {
   std::vector<std::string> slot_cpus;    // optional: cpuset list of slot k ("0", "2-3"); empty: not pinned
 };
 
+/// Where a program's standard input comes from: what `stdin_fd` holds; or a pipe, or a terminal of the sandbox's own, whose other end the
+/// caller gets while the program runs (Slot::take_notice). With a terminal all output is stdout's.
+enum class StepInput : std::uint8_t { given, pipe, terminal };
+
 /// One program to run.
 struct StepRequest {
   std::string image;
@@ -68,6 +72,7 @@ struct StepRequest {
   core::Fd stdin_fd;                 // sealed memfd (tree.h); empty: the program reads end-of-file
   core::Fd stdout_fd, stderr_fd;     // output memfds; required
   std::vector<core::Fd> trees;       // sealed trees unpacked into /work in order, at most kMaxTrees
+  StepInput input = StepInput::given;
 };
 inline constexpr std::size_t kMaxTrees = 4;
 
@@ -120,6 +125,11 @@ struct ExecEnd {
   std::optional<int> exit_code, signal;  // one of the two
 };
 
+/// What a slot tells of a running step before its report.
+struct Notice {
+  core::Fd input;  // the caller's end of its standard input, told once, when it is about to execute; empty: output was captured
+};
+
 /// The caller's end of one slot. One thread at a time.
 class Slot {
  public:
@@ -141,8 +151,8 @@ class Slot {
   /// Asks for one notice of output of the running step: it comes when output was captured since the last notice, at once where it was
   /// before. Ask again only after it has come. Harmless when nothing runs: then none comes.
   core::Status tell_output();
-  /// When fd() is readable: true where what waits is such a notice, which is taken.
-  bool take_output_notice();
+  /// When fd() is readable: what waits, which is taken, unless it is the report.
+  std::optional<Notice> take_notice();
   /// Waits for and takes the report. ErrorKind::internal with the slot alive: our set-up failed, the slot goes on;
   /// ErrorKind::unavailable: the slot is gone; ErrorKind::invalid: the slot refused the request (unknown image, above the ceiling …).
   core::Result<StepReport> finish();

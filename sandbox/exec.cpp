@@ -89,7 +89,7 @@ class Entrant {
     prepare();
     enter();
     drop();
-    if (request_.terminal) open_terminal();
+    if (request_.terminal) make_terminal();
     else open_pipes();
     // A sibling, not a child: the attendant waits for it. The libc has no call for that; the seccomp filter lets clone through, not clone3.
     const auto command = static_cast<pid_t>(syscall(SYS_clone, CLONE_PARENT | SIGCHLD, nullptr, nullptr, nullptr, 0));
@@ -158,18 +158,13 @@ class Entrant {
     }
   }
 
-  void open_terminal() {
-    input_ = core::Fd(open("/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC));
-    expect(input_.valid(), "open a terminal");  // ENOSPC: the program has used up its terminals
-    int unlock = 0;
-    expect(ioctl(input_.get(), TIOCSPTLCK, &unlock) == 0, "unlock the terminal");
-    // Not by its path, which is the program's to look up.
-    streams_.in = core::Fd(ioctl(input_.get(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
-    expect(streams_.in.valid(), "open the terminal's other end");
-    const winsize size{request_.rows, request_.columns, 0, 0};
-    expect(ioctl(input_.get(), TIOCSWINSZ, &size) == 0, "size of the terminal");
+  void make_terminal() {
+    auto terminal = open_terminal({request_.rows, request_.columns, 0, 0});
+    if (!terminal) fail(terminal.error().what, terminal.error().sys_errno);
+    input_ = std::move(terminal->master);
+    streams_.in = std::move(terminal->ours);
     for (auto* stream : {&streams_.out, &streams_.err}) {
-      *stream = core::Fd(fcntl(streams_.in.get(), F_DUPFD_CLOEXEC, 0));
+      *stream = streams_.in.duplicate();
       expect(stream->valid(), "duplicate the terminal");
     }
     streams_.terminal = true;

@@ -65,6 +65,7 @@ std::string encode_request(const StepRequest& request) {
   out.put<std::uint8_t>(request.keep_workspace);
   out.put_strings(request.collect);
   out.put(request.collect_bytes);
+  out.put(request.input);
   return out.bytes();
 }
 
@@ -80,6 +81,7 @@ core::Result<StepRequest> decode_request(std::string_view bytes) {
   request.keep_workspace = in.take<std::uint8_t>() != 0;
   request.collect = in.take_strings();
   request.collect_bytes = in.take<std::uint64_t>();
+  request.input = in.take<StepInput>();
   if (!in.complete()) return refused("malformed step request");
   return request;
 }
@@ -98,6 +100,7 @@ core::Status check_request(const StepRequest& request, const LauncherConfig& con
   if (!stored && std::none_of(config.images.begin(), config.images.end(), same_name)) return refused("unknown image: " + request.image);
   if (auto sane = check_command(request.argv, request.env); !sane) return sane;
   if (has_nul(request.collect)) return refused("NUL byte in a glob");
+  if (request.input > StepInput::terminal) return refused("unknown kind of input");
   if (!request.cwd.empty() && !is_safe_relative_path(request.cwd)) return refused("unsafe working directory");
   for (const auto& field : core::kLimitFields) {
     const auto value = request.limits.*field.member;

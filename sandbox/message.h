@@ -8,7 +8,8 @@
 //                  workspace {u8 'W'}
 // Slot → program:  go   {u8 where, u8 has_stdin, [request]} + fds {[request], [stdin], trees …}, to the process that becomes it
 // Slot → caller:   one report per run {u8 'O' outcome… | u8 'E' kind, text} + fds {[collected]}; before it, once for each 'T', {u8 'N'}
-//                  when output was captured after the last such notice
+//                  when output was captured after the last such notice; and once, where the request asks for a pipe or a terminal,
+//                  {u8 'F'} + fd {the caller's end of it}
 // Caller → launcher, on a socket of its own: {u8 'A' | u8 'D', image}; launcher → caller: {u32 error kind, text}, the text empty
 // where it is done.
 // Caller → launcher: the configuration, once. Launcher → caller: {u8 'S', u32 index} + fd for each slot that is ready, {u8 'E', text}
@@ -22,8 +23,8 @@
 namespace bailiff::sandbox {
 
 inline constexpr char kRunMessage = 'R', kCancelMessage = 'C', kPauseMessage = 'P', kResumeMessage = 'G', kDropMessage = 'W',
-                      kTellOutputMessage = 'T', kOutputNoticeMessage = 'N', kOutcomeMessage = 'O', kErrorMessage = 'E', kSlotMessage = 'S',
-                      kAddImageMessage = 'A', kRemoveImageMessage = 'D';
+                      kTellOutputMessage = 'T', kOutputNoticeMessage = 'N', kInputNoticeMessage = 'F', kOutcomeMessage = 'O',
+                      kErrorMessage = 'E', kSlotMessage = 'S', kAddImageMessage = 'A', kRemoveImageMessage = 'D';
 inline constexpr std::size_t kMaxRequestBytes = 4 << 20;
 inline constexpr char kInlineRequest = 'I', kMemfdRequest = 'M';
 inline constexpr std::size_t kMaxInlineRequestBytes = 64 << 10;

@@ -26,6 +26,7 @@ class Program {
     if (message->bytes.empty()) _exit(0);  // never used
     take_request(*message);
     unpack();
+    if (request_.input != StepInput::given) open_input();
     if (const int fault = set_rlimits(step_rlimits(request_.limits)); fault != 0) fail(InitStep::rlimits, fault);
     if (const auto& cwd = request_.cwd; chdir(("/work/" + cwd).c_str()) != 0)
       stop({InitReport::Kind::exec_failed, InitStep::working_directory, errno, 0, 0, 0});
@@ -82,6 +83,27 @@ class Program {
     expect(own.valid() && dup2(own.get(), 0) == 0, InitStep::stdio);
   }
 
+  /// Made here, so that it belongs to the program: `cat /dev/stdin` opens it again. The slot gets the other end.
+  void open_input() {
+    core::Fd ours, theirs;
+    if (request_.input == StepInput::terminal) {
+      auto terminal = open_terminal({24, 80, 0, 0});
+      if (!terminal) fail(InitStep::stdio, terminal.error().sys_errno);
+      ours = std::move(terminal->ours);
+      theirs = std::move(terminal->master);
+      expect(dup2(ours.get(), 1) == 1 && dup2(ours.get(), 2) == 2 && ioctl(ours.get(), TIOCSCTTY, 0) == 0, InitStep::stdio);
+    } else {
+      int ends[2];
+      expect(pipe2(ends, O_CLOEXEC) == 0, InitStep::stdio);
+      ours = core::Fd(ends[0]);
+      theirs = core::Fd(ends[1]);
+    }
+    expect(dup2(ours.get(), 0) == 0, InitStep::stdio);
+    const InitReport report{InitReport::Kind::input, InitStep::none, 0, 0, 0, 0};
+    const std::string_view bytes(reinterpret_cast<const char*>(&report), sizeof report);
+    if (const auto sent = send_message(parked_.control, bytes, {theirs.get()}); !sent) fail(InitStep::stdio, sent.error().sys_errno);
+  }
+
   void unpack() {
     if (request_.trees.empty()) return;
     const core::Fd root(open("/work", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -133,6 +155,19 @@ int take_program_ids() noexcept {
   // From root inside to an ordinary user: the kernel clears the permitted, effective and ambient sets.
   if (setresgid(kProgramId, kProgramId, kProgramId) != 0 || setresuid(kProgramId, kProgramId, kProgramId) != 0) return errno;
   return geteuid() == kProgramId && getegid() == kProgramId && setuid(0) != 0 ? 0 : EPERM;
+}
+
+core::Result<Terminal> open_terminal(const winsize& size) {
+  Terminal made;
+  made.master = core::Fd(open("/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC));
+  if (!made.master.valid()) return core::errno_error("open a terminal");  // ENOSPC: the program has used up its terminals
+  int unlock = 0;
+  if (ioctl(made.master.get(), TIOCSPTLCK, &unlock) != 0) return core::errno_error("unlock the terminal");
+  // Not by its path, which is the program's to look up.
+  made.ours = core::Fd(ioctl(made.master.get(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
+  if (!made.ours.valid()) return core::errno_error("open the terminal's other end");
+  if (ioctl(made.master.get(), TIOCSWINSZ, &size) != 0) return core::errno_error("size of the terminal");
+  return made;
 }
 
 CommandLine::CommandLine(const std::vector<std::string>& argv, const std::vector<std::string>& env) {

@@ -87,6 +87,8 @@ class SlotProcess {
     StepFds fds;
     auto request = decode(message, fds);
     if (!request) return std::unexpected(request.error());
+    if (request->input != StepInput::given && fds.stdin_memfd.valid())
+      return core::error(core::ErrorKind::invalid, "a step with an input of its own has no stdin");
     const std::string image_root = image_directory(context_.run_directory, request->image);
     if (!is_image_root(image_root)) return core::error(core::ErrorKind::invalid, "unknown image: " + request->image);
     image_root_ = image_root;

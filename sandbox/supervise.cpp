@@ -77,6 +77,7 @@ class Supervision {
   core::Status start(const StepFds& fds) {
     captures_[0] = {std::move(sandbox_.stdout_pipe), fds.stdout_memfd.get()};
     captures_[1] = {std::move(sandbox_.stderr_pipe), fds.stderr_memfd.get()};
+    owes_input_ = request_.input != StepInput::given;
     const bool is_inline = !fds.request.valid();
     std::string go = {is_inline ? kInlineRequest : kMemfdRequest, static_cast<char>(fds.stdin_memfd.valid())};
     go += fds.request_bytes;
@@ -95,17 +96,20 @@ class Supervision {
   }
 
   core::Status turn() {
-    // The program's socket is not among them: that it executes is news for nobody until a timer goes off or it has ended.
-    std::array<pollfd, 7> entries = {{{sandbox_.control.get(), POLLIN, 0},
+    // The program's socket is among them only while it owes its input: that it executes is news for nobody until a timer goes off or it
+    // has ended.
+    std::array<pollfd, 8> entries = {{{sandbox_.control.get(), POLLIN, 0},
                                       {sandbox_.pidfd.get(), POLLIN, 0},
                                       {captures_[0].pipe.get(), POLLIN, 0},
                                       {captures_[1].pipe.get(), POLLIN, 0},
                                       {sandbox_.timer.get(), POLLIN, 0},
                                       {station_.oom_fd(), station_.oom_poll_events(), 0},
-                                      {caller_, POLLIN, 0}}};
+                                      {caller_, POLLIN, 0},
+                                      {owes_input_ ? sandbox_.program.get() : -1, POLLIN, 0}}};
     if (poll(entries.data(), entries.size(), until_next_look()) < 0 && errno != EINTR) return core::errno_error("poll");
     if (entries[5].revents != 0) on_oom_event(kOomLooks);
     if (entries[6].revents != 0) on_caller();
+    if (entries[7].revents != 0) take_program_reports();
     if (entries[2].revents != 0) drain(captures_[0]);
     if (entries[3].revents != 0) drain(captures_[1]);
     if (captures_[0].over || captures_[1].over) end(output_over_);
@@ -253,11 +257,38 @@ class Supervision {
     fail("the program's process died before it executed");
   }
 
+  bool next_program_report(InitReport& report) {
+    if (!owes_input_) return recv(sandbox_.program.get(), &report, sizeof report, MSG_DONTWAIT) == sizeof report;
+    if (!wait_readable(sandbox_.program.get(), std::chrono::milliseconds(0))) return false;
+    auto message = receive_message(sandbox_.program.get());
+    if (!message || message->bytes.size() != sizeof report) owes_input_ = false;  // it is dead, which is seen elsewhere
+    if (!owes_input_) return false;
+    std::memcpy(&report, message->bytes.data(), sizeof report);
+    if (report.kind == InitReport::Kind::input) take_input(std::move(message->fds));
+    return true;
+  }
+
+  /// To the caller with it. A terminal's master gives the output too.
+  void take_input(std::vector<core::Fd> fds) {
+    owes_input_ = false;
+    if (fds.size() != 1) return fail("the program's process gave no input");
+    const core::Fd input = std::move(fds.front());
+    if (request_.input == StepInput::terminal) {
+      captures_[0].pipe = input.duplicate();
+      captures_[1].pipe.reset();
+      if (!captures_[0].pipe.valid() || fcntl(input.get(), F_SETFL, O_RDWR | O_NONBLOCK) != 0)
+        return fail("terminal of the program", errno);
+    }
+    // There is room for it. A caller that is gone is noticed elsewhere.
+    (void)send_message(caller_, {&kInputNoticeMessage, 1}, {input.get()});
+  }
+
   /// What the process that becomes the program said since the last look.
   void take_program_reports() {
     InitReport report{};
-    while (recv(sandbox_.program.get(), &report, sizeof report, MSG_DONTWAIT) == sizeof report) {
+    while (next_program_report(report)) {
       switch (report.kind) {
+        case InitReport::Kind::input: break;  // is taken
         case InitReport::Kind::executing:
           executing_ = true;
           setup_cpu_ns_ += report.cpu_ns;
@@ -432,7 +463,7 @@ class Supervision {
   int status_ = 0, exec_error_ = 0, oom_looks_ = 0;
   InitStep exec_step_ = InitStep::none;
   bool executing_ = false, ended_ = false, killed_ = false, no_space_ = false, paused_ = false;
-  bool output_awaited_ = false, output_untold_ = false;
+  bool output_awaited_ = false, output_untold_ = false, owes_input_ = false;
   bool cancelled_ = false, oom_ = false, output_over_ = false, cpu_over_ = false, wall_over_ = false;
   std::optional<core::Error> fault_;
 };

@@ -52,8 +52,11 @@ struct ActiveJob {
     core::Fd stdout_fd, stderr_fd;
     std::string name;
     std::optional<core::Outcome> outcome;  // once it has ended
+    bool interactive = false;
   };
   std::vector<StepOutput> step_outputs;
+  /// Our end of the standard input of the interactive step while it runs; empty after its end-of-file.
+  core::Fd input;
   std::function<void()> progressed;  // a step began, ended, or printed what somebody waited for
   void tell_progress() const {
     if (progressed) progressed();

@@ -1,5 +1,7 @@
 #pragma once
 // The HTTP API (api.md): its routes, and what holds for all of them: methods, media types, entity tags, problems.
+#include <sys/ioctl.h>
+
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -7,6 +9,7 @@
 #include <chrono>
 #include <expected>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -94,6 +97,9 @@ class Api {
   boost::asio::awaitable<Response> exec_beside(Call call);
   boost::asio::awaitable<void> serve_exec(std::string id, sandbox::ExecRequest request, WebSocket& socket);
 
+  boost::asio::awaitable<Response> attach(Call call);
+  boost::asio::awaitable<void> serve_attach(std::string id, bool terminal, std::optional<winsize> size, WebSocket& socket);
+
   boost::asio::awaitable<Response> show_request(Call call);
   boost::asio::awaitable<Response> show_webhook(Call call);
 
@@ -139,6 +145,7 @@ class Api {
   ApiContext context_;
   const HttpBounds bounds_;
   Router router_;
+  std::set<std::string> attached_;  // jobs with a client that is attached to them
   boost::asio::thread_pool aside_{1}, files_{1};
 };
 

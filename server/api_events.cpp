@@ -8,7 +8,7 @@ namespace {
 
 using boost::asio::awaitable;
 
-awaitable<bool> stream_events(Jobs& jobs, storage::Store& store, const HttpBounds& bounds, std::string id, EventPosition position,
+awaitable<bool> stream_events(Jobs& jobs, storage::Store& store, const HttpBounds& bounds, std::string id, JobPosition position,
                               Client& client, BodySink& sink) {
   JobEvents events(jobs, store, bounds, std::move(id), position, sink);
   co_return co_await events.run(client);
@@ -28,9 +28,9 @@ awaitable<Response> Api::show_events(Call call) {
   const auto id = call.path_values[0];
   if (!core::is_job_id(id)) co_return problem_response(no_such_job());
   if (!call.query.empty()) co_return problem_response(400, "this call takes no query parameters");
-  EventPosition position;
+  JobPosition position;
   if (const auto last = call.request.header("Last-Event-ID"); last && !last->empty()) {
-    const auto known = EventPosition::parse(*last);
+    const auto known = JobPosition::parse(*last);
     if (!known) co_return problem_response(400, "Last-Event-ID is not the id of an event of this server");
     position = *known;
   }
@@ -39,7 +39,7 @@ awaitable<Response> Api::show_events(Call call) {
   Response response;
   response.headers.emplace_back("Cache-Control", "no-store");
   // Which tells an EventSource not to come again.
-  if (position.told == EventPosition::done && job->state == core::JobState::finished) {
+  if (position.told == JobPosition::done && job->state == core::JobState::finished) {
     response.status = 204;
     co_return response;
   }

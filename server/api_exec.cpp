@@ -1,9 +1,11 @@
-// Routes into a running job: its sandbox as the kernel shows it, a command beside it.
+// Routes into a running job: its sandbox as the kernel shows it, a command beside it, its own standard streams.
 #include <boost/asio/this_coro.hpp>
 #include <charconv>
 
 #include "core/id.h"
 #include "server/api.h"
+#include "server/api_job.h"
+#include "server/attach_relay.h"
 #include "server/log.h"
 #include "server/step_plan.h"
 #include "server/stream_relay.h"
@@ -71,6 +73,25 @@ std::optional<std::uint16_t> terminal_side(std::string_view text) {
   return number;
 }
 
+/// The parameters `rows` and `cols` into `rows` and `columns`. False: it is another one.
+bool read_size(const std::string& name, const std::string& value, std::uint16_t& rows, std::uint16_t& columns, Problem& problem) {
+  if (name != "rows" && name != "cols") return false;
+  const auto side = terminal_side(value);
+  if (side) (name == "rows" ? rows : columns) = *side;
+  else problem.errors.push_back({name, "must be from 1 to 9999"});
+  return true;
+}
+
+/// The size of a client's terminal; none where it names no side.
+std::expected<std::optional<winsize>, Problem> attach_size(const std::vector<std::pair<std::string, std::string>>& parameters) {
+  winsize size{24, 80, 0, 0};
+  Problem problem{400, "the query has faults; each is listed with its parameter", {}, {}};
+  for (const auto& [name, value] : parameters)
+    if (!read_size(name, value, size.ws_row, size.ws_col, problem)) problem.errors.push_back({name, "unknown parameter"});
+  if (!problem.errors.empty()) return std::unexpected(std::move(problem));
+  return parameters.empty() ? std::nullopt : std::optional(size);
+}
+
 std::expected<sandbox::ExecRequest, Problem> exec_request(const std::vector<std::pair<std::string, std::string>>& parameters) {
   sandbox::ExecRequest request;
   core::Environment env;
@@ -82,15 +103,11 @@ std::expected<sandbox::ExecRequest, Problem> exec_request(const std::vector<std:
     } else if (name == "tty") {
       request.terminal = value == "true";
       if (value != "true" && value != "false") fault(name, "must be true or false");
-    } else if (name == "rows" || name == "cols") {
-      const auto side = terminal_side(value);
-      if (side) (name == "rows" ? request.rows : request.columns) = *side;
-      else fault(name, "must be from 1 to 9999");
     } else if (name == "env") {
       const auto equals = value.find('=');
       if (equals == std::string::npos || equals == 0) fault(name, "must be NAME=value");
       else env[value.substr(0, equals)] = value.substr(equals + 1);
-    } else {
+    } else if (!read_size(name, value, request.rows, request.columns, problem)) {
       fault(name, "unknown parameter");
     }
   }
@@ -114,6 +131,9 @@ void Api::add_running_routes() {
                }});
   router_.add({.method = "GET", .pattern = "/v1/jobs/{id}/exec", .scope = Scope::admin, .handler = [this](Call call) {
                  return exec_beside(std::move(call));
+               }});
+  router_.add({.method = "GET", .pattern = "/v1/jobs/{id}/attach", .scope = Scope::submit, .handler = [this](Call call) {
+                 return attach(std::move(call));
                }});
 }
 
@@ -148,6 +168,36 @@ awaitable<void> Api::serve_exec(std::string id, sandbox::ExecRequest request, We
     co_return co_await refuse_stream(socket, problem.detail);
   }
   StreamRelay relay(co_await boost::asio::this_coro::executor, socket, std::move(*session), bounds_.websocket_drain_time);
+  co_await relay.run();
+}
+
+awaitable<Response> Api::attach(Call call) {
+  const auto id = call.path_values[0];
+  if (!core::is_job_id(id)) co_return problem_response(no_such_job());
+  const auto size = attach_size(call.query);
+  if (!size) co_return problem_response(size.error());
+  const auto job = context_.store.get(id);
+  if (!job) co_return problem_response(problem_of_job(job.error(), "read a job"));
+  const auto kind = interactive_of(*job);
+  if (kind == core::Interactive::no)
+    co_return problem_response(409, R"(the job is not interactive: it was made without "interactive": true)");
+  if (job->state == core::JobState::finished) co_return problem_response(409, "the job is finished");
+  if (attached_.contains(id)) co_return problem_response(409, "somebody is attached to the job already");
+  const bool terminal = kind == core::Interactive::terminal;
+  Response response;
+  response.upgrade = [this, id, terminal, size = *size](WebSocket& socket) { return serve_attach(id, terminal, size, socket); };
+  co_return response;
+}
+
+awaitable<void> Api::serve_attach(std::string id, bool terminal, std::optional<winsize> size, WebSocket& socket) {
+  if (!attached_.insert(id).second) co_return co_await refuse_stream(socket, "somebody is attached to the job already");
+  struct Attached {
+    std::set<std::string>& ids;
+    const std::string& id;
+    ~Attached() { ids.erase(id); }
+  };
+  const Attached attached{attached_, id};
+  AttachRelay relay(co_await boost::asio::this_coro::executor, socket, context_.jobs, context_.store, bounds_, id, terminal, size);
   co_await relay.run();
 }
 

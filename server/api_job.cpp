@@ -170,6 +170,13 @@ core::Result<Json> compose_job(const storage::StoredJob& job, storage::Store& st
   return object;
 }
 
+core::Interactive interactive_of(const storage::StoredJob& job) {
+  HeadReader head;
+  nlohmann::json::sax_parse(job.request, &head);
+  const Json kind = head.field("interactive");
+  return kind == "terminal" ? core::Interactive::terminal : kind == "pipe" ? core::Interactive::pipe : core::Interactive::no;
+}
+
 Json artifacts_of(const storage::StoredJob& job) { return read_result(job)["artifacts"]; }
 
 std::optional<std::uint64_t> stored_output_bytes(const storage::StoredJob& job, int index, storage::Stream stream) {

@@ -24,6 +24,9 @@ struct OutputPolicy {
 [[nodiscard]] core::Result<core::Json> compose_job(const storage::StoredJob& job, storage::Store& store, const OutputPolicy& policy,
                                                    bool paused = false);
 
+/// As its request said.
+[[nodiscard]] core::Interactive interactive_of(const storage::StoredJob& job);
+
 /// What it left: [{"path", "bytes", "digest"}]; empty until it is finished.
 [[nodiscard]] core::Json artifacts_of(const storage::StoredJob& job);
 

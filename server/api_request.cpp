@@ -2,7 +2,6 @@
 
 #include <fmt/core.h>
 
-#include <array>
 #include <set>
 
 #include "core/json/json.h"
@@ -29,6 +28,7 @@ class JobDecoder {
       read_program();
       read_common();
       read_tests();
+      read_interactive();
       read_webhook();
       if (const json* artifacts = members_.find("artifacts")) read_artifacts(*artifacts, root_.key("artifacts"));
       refuse_unsupported();
@@ -254,6 +254,28 @@ class JobDecoder {
       faults_.add(root_.key("stdin"), "each test has a stdin of its own");
   }
 
+  /// false; true, or {"tty": …}: a terminal or none.
+  void read_interactive() {
+    const json* value = members_.find("interactive");
+    if (value == nullptr || *value == false) return;
+    const Path at = root_.key("interactive");
+    spec_.interactive = core::Interactive::pipe;
+    if (value->is_object()) {
+      Members members(*value, at, faults_);
+      const json* tty = members.find("tty");
+      if (tty != nullptr && read_bool(*tty, at.key("tty"), faults_) == true) spec_.interactive = core::Interactive::terminal;
+      members.refuse_others();
+    } else if (*value != true) {
+      faults_.add(at, fmt::format(R"(must be true, false or {{"tty": true}}, not {})", shown(*value)));
+    }
+    if (!spec_.tests.empty()) faults_.add(at, "tests have a stdin of their own");
+    const bool of_steps = !spec_.steps.empty();
+    const auto& given = of_steps ? spec_.steps.back().stdin_content : spec_.stdin_content;
+    if (given.blob || !given.bytes.empty())
+      faults_.add(of_steps ? root_.key("steps").item(spec_.steps.size() - 1).key("stdin") : root_.key("stdin"),
+                  "an interactive program reads from who is attached to it");
+  }
+
   void read_test(const json& value, std::size_t index, const Path& at) {
     core::TestSpec test;
     test.name = std::to_string(index + 1);
@@ -290,10 +312,8 @@ class JobDecoder {
 
   /// Fields of the contract that this server does not have. A value that asks for nothing is let through.
   void refuse_unsupported() {
-    static const std::array<std::pair<const char*, json>, 2> kFields = {{{"archive", nullptr}, {"interactive", false}}};
-    for (const auto& [name, nothing] : kFields)
-      if (const json* value = members_.find(name); value != nullptr && *value != nothing)
-        faults_.add(root_.key(name), fmt::format("{} is not supported by this server", name));
+    if (const json* value = members_.find("archive"); value != nullptr && !value->is_null())
+      faults_.add(root_.key("archive"), "archive is not supported by this server");
   }
 
   /// What is placed in the workspace must fit in it, or the job could never start.

@@ -71,6 +71,8 @@ Json request_to_json(const core::JobSpec& spec) {
   put_checker(object, spec.checker);
   if (!spec.stop_on_failure) object["stop_on_failure"] = false;
   if (!spec.artifacts.empty()) object["artifacts"] = spec.artifacts;
+  if (spec.interactive == core::Interactive::pipe) object["interactive"] = true;
+  if (spec.interactive == core::Interactive::terminal) object["interactive"]["tty"] = true;
   return object;
 }
 
@@ -85,6 +87,9 @@ std::string stored_request(const core::JobSpec& spec, const images::Catalogue& c
   const auto image = catalogue.find_image(image_name);
   document["image"] = image_name;
   document["image_digest"] = image != nullptr ? Json(image->digest) : Json(nullptr);
+  // Beside the request, which is not read to tell it.
+  if (spec.interactive != core::Interactive::no)
+    document["interactive"] = spec.interactive == core::Interactive::terminal ? "terminal" : "pipe";
   document["request"] = request_to_json(spec);
   return document.dump();
 }

@@ -57,6 +57,8 @@ class JobQueue final : public Jobs {
   std::set<std::string> paused() const override;
   boost::asio::awaitable<core::Result<RunningSandbox>> inspect(std::string id) override;
   boost::asio::awaitable<core::Result<sandbox::ExecSession>> exec(std::string id, sandbox::ExecRequest request) override;
+  core::Result<core::Fd> input_of(const std::string& id) override;
+  void close_input(const std::string& id) override;
   std::optional<storage::Store::Slice> live_output(const std::string& id, int step, storage::Stream stream, std::uint64_t offset,
                                                    std::uint64_t length) override;
   std::vector<SlotInfo> slots() const override { return pool_.slots(); }

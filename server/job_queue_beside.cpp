@@ -64,8 +64,21 @@ std::optional<Progress> JobQueue::progress(const std::string& id) const {
   Progress progress;
   progress.attempt = found->second->attempt;
   progress.paused = found->second->paused && !found->second->ended && !found->second->stopping();
-  for (const auto& step : found->second->step_outputs) progress.steps.push_back({step.name, step.outcome});
+  for (const auto& step : found->second->step_outputs) progress.steps.push_back({step.name, step.outcome, step.interactive});
   return progress;
+}
+
+core::Result<core::Fd> JobQueue::input_of(const std::string& id) {
+  const auto found = active_.find(id);
+  if (found == active_.end() || !found->second->input.valid())
+    return core::error(ErrorKind::not_found, "no step of the job reads from here");
+  auto own = found->second->input.duplicate();
+  if (!own.valid()) return core::errno_error("duplicate a descriptor");
+  return own;
+}
+
+void JobQueue::close_input(const std::string& id) {
+  if (const auto found = active_.find(id); found != active_.end()) found->second->input.reset();
 }
 
 void JobQueue::tell_output(const std::string& id) {

@@ -43,6 +43,7 @@ struct Progress {
   struct Step {
     std::string name;
     std::optional<core::Outcome> outcome;  // nothing: it runs
+    bool interactive = false;
   };
   int attempt = 1;
   std::vector<Step> steps;
@@ -100,6 +101,12 @@ class Jobs {
   virtual boost::asio::awaitable<core::Result<RunningSandbox>> inspect(std::string id) = 0;
   /// A command beside it. Also invalid: it cannot be executed, with a text for the client; unavailable: the sandbox takes no more.
   virtual boost::asio::awaitable<core::Result<sandbox::ExecSession>> exec(std::string id, sandbox::ExecRequest request) = 0;
+
+  /// A descriptor of its own for the standard input of the interactive step that runs: of a pipe, non-blocking, or of a terminal's master.
+  /// not_found: there is none now, or it was closed.
+  virtual core::Result<core::Fd> input_of(const std::string& id) = 0;
+  /// End-of-file for that step, once the caller has closed its own.
+  virtual void close_input(const std::string& id) = 0;
 
   virtual std::vector<SlotInfo> slots() const = 0;
   virtual bool ready() const = 0;  // slots are up, storage writes, not draining

@@ -1,6 +1,5 @@
 #include "server/runner.h"
 
-#include <fcntl.h>
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -29,7 +28,7 @@ constexpr std::size_t kMostArtifacts = 1000;
 constexpr std::size_t kCompareHereBytes = 256 * 1024;  // what is compared on the io thread; takes well under a millisecond
 
 core::Result<core::Fd> duplicate(const core::Fd& fd) {
-  core::Fd copy(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+  auto copy = fd.duplicate();
   if (!copy.valid()) return core::errno_error("duplicate a descriptor");
   return copy;
 }
@@ -141,7 +140,7 @@ asio::awaitable<core::Result<Runner::RanStep>> Runner::run_step(ActiveJob& job, 
   if (staging.show_output) {
     auto shown_out = duplicate(*out), shown_err = duplicate(*err);
     if (!shown_out || !shown_err) co_return std::unexpected(!shown_out ? shown_out.error() : shown_err.error());
-    job.step_outputs.push_back({std::move(*shown_out), std::move(*shown_err), step.name, {}});
+    job.step_outputs.push_back({std::move(*shown_out), std::move(*shown_err), step.name, {}, step.interactive != core::Interactive::no});
     job.tell_progress();
   }
   if (job.stopping()) co_return RanStep{cancelled_outcome(), std::move(*out), std::move(*err), {}, false};
@@ -158,7 +157,15 @@ asio::awaitable<core::Result<Runner::RanStep>> Runner::run_step(ActiveJob& job, 
   request.collect_bytes = staging.collect_bytes;
   request.stdout_fd = std::move(*out);
   request.stderr_fd = std::move(*err);
-  if (!step.stdin_bytes.empty()) {
+  std::function<void(core::Fd)> on_input;
+  if (step.interactive != core::Interactive::no) {
+    const bool terminal = step.interactive == core::Interactive::terminal;
+    request.input = terminal ? sandbox::StepInput::terminal : sandbox::StepInput::pipe;
+    on_input = [&job](core::Fd input) {
+      job.input = std::move(input);
+      job.tell_progress();
+    };
+  } else if (!step.stdin_bytes.empty()) {
     auto input = sandbox::sealed_memfd(step.stdin_bytes);
     if (!input) co_return std::unexpected(input.error());
     request.stdin_fd = std::move(*input);
@@ -170,7 +177,8 @@ asio::awaitable<core::Result<Runner::RanStep>> Runner::run_step(ActiveJob& job, 
   }
   job.running.emplace(&lease, staging.part);
   const auto began = std::chrono::steady_clock::now();
-  auto report = co_await lease.run(request);
+  auto report = co_await lease.run(request, std::move(on_input));
+  job.input.reset();
   job.running.erase(&lease);
   if (!report) co_return std::unexpected(report.error());
   metrics_.step_ran(since(began) - std::chrono::microseconds(report->outcome.usage.wall_us));

@@ -34,7 +34,12 @@ struct SlotLease::Slot {
   steady_clock::time_point deadline;
   std::optional<steady_clock::time_point> paused_at;  // the deadline stands still
   std::function<void()> on_output;  // set while a notice of output is awaited
+  std::function<void(core::Fd)> on_input;  // set until the step's input is there
   WakeUp reported;
+  void forget_calls() {
+    on_output = nullptr;
+    on_input = nullptr;
+  }
 };
 
 struct SlotPool::Request::State {
@@ -98,18 +103,21 @@ asio::awaitable<void> SlotLease::Pool::watch_slot(std::shared_ptr<Slot> slot) {
       retire(*slot, readable ? "ended while idle" : "cannot be watched");
       co_return;
     }
-    if (slot->port->take_output_notice()) {
-      if (const auto call = std::exchange(slot->on_output, nullptr)) call();
-      continue;
+    auto notice = slot->port->take_notice();
+    if (!notice) {
+      take_report(*slot);
+    } else if (notice->input.valid()) {
+      if (const auto call = std::exchange(slot->on_input, nullptr)) call(std::move(notice->input));
+    } else if (const auto call = std::exchange(slot->on_output, nullptr)) {
+      call();
     }
-    take_report(*slot);
   }
 }
 
 void SlotLease::Pool::take_report(Slot& slot) {
   auto report = slot.port->finish();
   slot.running = false;
-  slot.on_output = nullptr;
+  slot.forget_calls();
   const bool dead = !report && report.error().kind == core::ErrorKind::unavailable;
   const auto why = dead ? report.error().what : std::string();
   slot.report = std::move(report);
@@ -122,7 +130,7 @@ void SlotLease::Pool::retire(Slot& slot, const std::string& why) {
   if (!stopped) log_warn("a slot is gone", {{"slot", slot.index}, {"why", why}, {"job", slot.job_id}});
   slot.readable.close();
   slot.port.reset();
-  slot.on_output = nullptr;
+  slot.forget_calls();
   if (std::exchange(slot.running, false)) slot.report = core::error(core::ErrorKind::unavailable, "the slot is gone: " + why);
   slot.reported.all();
 }
@@ -167,7 +175,8 @@ void SlotLease::give_back() {
 unsigned SlotLease::index() const { return slot_->index; }
 void SlotLease::show_job(const std::string& id) { slot_->job_id = id; }
 
-asio::awaitable<core::Result<sandbox::StepReport>> SlotLease::run(const sandbox::StepRequest& request) {
+asio::awaitable<core::Result<sandbox::StepReport>> SlotLease::run(const sandbox::StepRequest& request,
+                                                                  std::function<void(core::Fd)> on_input) {
   const auto slot = slot_;
   if (slot->port == nullptr) co_return core::error(core::ErrorKind::unavailable, "the slot is gone");
   if (auto started = slot->port->start(request); !started) {
@@ -175,6 +184,7 @@ asio::awaitable<core::Result<sandbox::StepReport>> SlotLease::run(const sandbox:
     co_return std::unexpected(started.error());
   }
   slot->running = true;
+  slot->on_input = std::move(on_input);
   slot->report.reset();
   slot->deadline = steady_clock::now() + std::chrono::microseconds(request.limits.wall_time_us) + kReportGrace;
   slot->paused_at.reset();

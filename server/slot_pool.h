@@ -32,7 +32,9 @@ class SlotLease {
   void show_job(const std::string& id);
   /// Runs one step. ErrorKind::unavailable: the slot died or gave no report within the step's wall time and some more; the others as
   /// sandbox::Slot::finish().
-  boost::asio::awaitable<core::Result<sandbox::StepReport>> run(const sandbox::StepRequest& request);
+  /// `on_input` is called once with the caller's end of the step's input, where the request asks for one.
+  boost::asio::awaitable<core::Result<sandbox::StepReport>> run(const sandbox::StepRequest& request,
+                                                                std::function<void(core::Fd)> on_input = {});
   /// Ends the running step: run() then gives its report, verdict `cancelled`. Harmless when nothing runs.
   void cancel();
   /// Stops the running step, and its deadline with it, until resume(). Both harmless when nothing runs.

@@ -20,7 +20,7 @@ class SlotPort {
   virtual core::Result<core::Fd> ask_inspection() = 0;
   virtual core::Result<core::Fd> ask_exec(const sandbox::ExecRequest& request) = 0;
   virtual core::Status tell_output() { return {}; }
-  virtual bool take_output_notice() { return false; }
+  virtual std::optional<sandbox::Notice> take_notice() { return std::nullopt; }
   virtual core::Result<sandbox::StepReport> finish() = 0;
 };
 
@@ -45,7 +45,7 @@ class SandboxSlot final : public SlotPort {
   core::Result<core::Fd> ask_inspection() override { return slot_.ask_inspection(); }
   core::Result<core::Fd> ask_exec(const sandbox::ExecRequest& request) override { return slot_.ask_exec(request); }
   core::Status tell_output() override { return slot_.tell_output(); }
-  bool take_output_notice() override { return slot_.take_output_notice(); }
+  std::optional<sandbox::Notice> take_notice() override { return slot_.take_notice(); }
   core::Result<sandbox::StepReport> finish() override { return slot_.finish(); }
 
  private:

@@ -17,9 +17,16 @@ core::Limits effective(core::Limits base, std::initializer_list<const core::Limi
   return core::at_most(base, ceiling);
 }
 
+/// What a program finds in its environment beside the rest where it has a terminal.
+core::Environment terminal_of(const core::JobSpec& spec) {
+  if (spec.interactive != core::Interactive::terminal) return {};
+  return {{"TERM", "xterm-256color"}};
+}
+
 void plan_language(JobPlan& plan, const core::JobSpec& spec, const images::Language& language, const images::Image& image,
                    const LimitLevels& levels) {
-  const auto env = environment_of({&image.env, &language.env, &spec.env});
+  const auto terminal = terminal_of(spec);
+  const auto env = environment_of({&terminal, &image.env, &language.env, &spec.env});
   if (!language.compile.empty()) {
     plan.compile_step = 0;
     plan.steps.push_back(
@@ -29,7 +36,8 @@ void plan_language(JobPlan& plan, const core::JobSpec& spec, const images::Langu
   auto command = language.run;
   command.insert(command.end(), spec.args.begin(), spec.args.end());
   const PlannedStep run{
-      "run", command, env, "", effective(base, {&language.limits, &spec.limits}, levels.ceiling), spec.stdin_content.bytes, false};
+      "run", command,         env, "", effective(base, {&language.limits, &spec.limits}, levels.ceiling), spec.stdin_content.bytes,
+      false, spec.interactive};
   if (spec.tests.empty()) plan.steps.push_back(run);
   for (const auto& test : spec.tests) {
     PlannedStep step = run;
@@ -62,10 +70,12 @@ std::string workdir_of(const images::Image& image) {
 }
 
 void plan_steps(JobPlan& plan, const core::JobSpec& spec, const images::Image& image, const LimitLevels& levels) {
+  const auto terminal = terminal_of(spec);
   for (const auto& step : spec.steps)
-    plan.steps.push_back({step.name, command_in(image, step.command), environment_of({&image.env, &spec.env, &step.env}),
+    plan.steps.push_back({step.name, command_in(image, step.command), environment_of({&terminal, &image.env, &spec.env, &step.env}),
                           step.cwd.empty() ? workdir_of(image) : step.cwd,
                           effective(levels.step, {&spec.limits, &step.limits}, levels.ceiling), step.stdin_content.bytes, step.always});
+  if (!plan.steps.empty()) plan.steps.back().interactive = spec.interactive;
   for (const auto& [path, content] : spec.files) plan.files.push_back({path, content.bytes});
 }
 

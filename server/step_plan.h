@@ -28,6 +28,7 @@ struct PlannedStep {
   core::Limits limits{};
   std::string_view stdin_bytes;  // points into the JobSpec
   bool always = false;
+  core::Interactive interactive = core::Interactive::no;
 };
 
 /// The JobSpec that it was made from must outlive it.

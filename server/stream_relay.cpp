@@ -25,7 +25,6 @@ namespace {
 
 constexpr auto kResume = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kChunkBytes = 16 * 1024;
-constexpr std::string_view kEndOfTyping = "\x04";  // ^D, as a terminal comes up with
 
 /// Takes it over; an empty one stays closed.
 void take_over(asio::posix::stream_descriptor& stream, core::Fd fd) {
@@ -53,11 +52,8 @@ std::optional<winsize> size_of(const nlohmann::json& resize) {
   return size;
 }
 
-// Braced lists of temporaries stay out of coroutines: g++ 12 does not compile all of them right.
-std::string error_text(const std::string& why) { return core::Json{{"error", core::to_utf8(why)}}.dump(); }
-
 std::string end_text(const core::Result<sandbox::ExecEnd>& end) {
-  if (!end) return error_text("the sandbox is gone");
+  if (!end) return error_control("the sandbox is gone");
   const bool exited = end->exit_code.has_value();
   return core::Json{{exited ? "exit_code" : "signal", exited ? *end->exit_code : end->signal.value_or(0)}}.dump();
 }
@@ -65,6 +61,21 @@ std::string end_text(const core::Result<sandbox::ExecEnd>& end) {
 void log_lost(const core::Error& error) { log_warn("a command beside a program was lost", {{"why", error}}); }
 
 }  // namespace
+
+std::string error_control(const std::string& why) { return core::Json{{"error", core::to_utf8(why)}}.dump(); }
+
+std::expected<Control, std::string> parse_control(std::string_view text) {
+  const auto parsed = parse_json(text);
+  if (!parsed || !parsed->value.is_object() || parsed->value.size() != 1)
+    return std::unexpected("a control message is an object with one member");
+  const std::string name = parsed->value.begin().key();
+  const core::Json& value = parsed->value.begin().value();
+  if (name == "stdin_eof" && value == true) return Control{};
+  if (name != "resize") return std::unexpected("control messages are resize and stdin_eof");
+  const auto size = size_of(value);
+  if (!size) return std::unexpected("resize has rows and cols, each from 1 to 9999");
+  return Control{size};
+}
 
 StreamRelay::StreamRelay(const asio::any_io_executor& executor, WebSocket& socket, sandbox::ExecSession session,
                          std::chrono::milliseconds drain_time)
@@ -154,19 +165,14 @@ awaitable<void> StreamRelay::write_input(std::string bytes) {
 }
 
 awaitable<std::string> StreamRelay::obey(std::string_view control) {
-  const auto parsed = parse_json(control);
-  if (!parsed || !parsed->value.is_object() || parsed->value.size() != 1) co_return "a control message is an object with one member";
-  const std::string name = parsed->value.begin().key();
-  const core::Json& value = parsed->value.begin().value();
-  if (name == "resize") {
-    const auto size = size_of(value);
-    if (!size) co_return "resize has rows and cols, each from 1 to 9999";
-    if (terminal_ && input_.is_open()) (void)::ioctl(input_.native_handle(), TIOCSWINSZ, &*size);
-  } else if (name == "stdin_eof" && value == true) {
-    if (terminal_) co_await write_input(std::string(kEndOfTyping));
-    else close(input_);
+  const auto wish = parse_control(control);
+  if (!wish) co_return wish.error();
+  if (wish->size) {
+    if (terminal_ && input_.is_open()) (void)::ioctl(input_.native_handle(), TIOCSWINSZ, &*wish->size);
+  } else if (terminal_) {
+    co_await write_input(std::string(kEndOfTyping));
   } else {
-    co_return "control messages are resize and stdin_eof";
+    close(input_);
   }
   co_return "";
 }
@@ -179,7 +185,7 @@ void StreamRelay::stop() {
 }
 
 awaitable<void> refuse_stream(WebSocket& socket, std::string why) {
-  const std::string text = error_text(why);
+  const std::string text = error_control(why);
   co_await socket.send(static_cast<char>(Channel::control), text);
   co_await socket.close(CloseCode::internal, "");
 }

@@ -9,8 +9,11 @@
 //
 // Nothing is kept beyond one message in each direction: a client that does not read stops the program's writes, and a program that does
 // not read stops the client's.
+#include <sys/ioctl.h>
+
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <expected>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -23,6 +26,16 @@
 namespace bailiff::server {
 
 enum class Channel : char { input = 0, output = 1, errors = 2, control = 3 };
+
+/// What a client's control message asks for.
+struct Control {
+  std::optional<winsize> size;  // else the end of the input
+};
+/// Or what is wrong with it.
+[[nodiscard]] std::expected<Control, std::string> parse_control(std::string_view text);
+/// The last message of a relay that cannot go on.
+[[nodiscard]] std::string error_control(const std::string& why);
+inline constexpr std::string_view kEndOfTyping = "\x04";  // ^D, as a terminal comes up with
 
 class StreamRelay {
  public:

@@ -109,6 +109,30 @@ export function playground(the) {
     await page.getByLabel('Language').selectOption('python');
   });
 
+  test('an interactive program has a terminal: it is typed to, and what its compiler says stands straight', async () => {
+    const { server, browser, browser: { page } } = the;
+    await page.goto(`${server.url}/`);
+    await page.locator('.cm-content').waitFor();
+    await browser.write('import os\nname = input("name? ")\nprint("hello", name, os.isatty(1))\ninput()\nprint("bye")\n');
+    await page.getByText('Arguments, limits, terminal').click();
+    await page.getByLabel(/^Interactive/).check();
+    await page.getByRole('button', { name: 'Run', exact: true }).click();
+    const terminal = page.locator('[data-terminal="Program"]');
+    await terminal.locator('.xterm-rows').getByText('name?').waitFor();
+    await page.keyboard.type('Ada\n');
+    await terminal.locator('.xterm-rows').getByText('hello Ada True').waitFor();
+    // On the job's page nobody is pushed out: the terminal there is refused in words while this one is open.
+    const id = await page.locator('[data-job]').getAttribute('data-job');
+    const other = await page.context().newPage();
+    await other.goto(`${server.url}/jobs/${id}`);
+    await other.getByRole('button', { name: 'Type to the program' }).click();
+    await other.locator('[data-terminal="Program"]').getByText('the connection ended').waitFor();
+    await other.close();
+    await page.keyboard.type('\n');
+    await page.locator('[data-verdict="ok"]').waitFor();
+    await page.locator('[data-log="Output"]').getByText('bye').waitFor();
+  });
+
   test('a refused request names every fault', async () => {
     const { server, browser, browser: { page } } = the;
     await page.goto(`${server.url}/`);

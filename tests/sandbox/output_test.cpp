@@ -62,7 +62,7 @@ TEST_F(SandboxTest, WritingToAClosedSocketForEverHoldsNothingUp) {
 TEST_F(SandboxTest, OutputIsToldOnceForEachQuestion) {
   constexpr std::chrono::milliseconds kSoon(5000), kNever(300);
   Slot& teller = slot(0);
-  const auto told = [&](std::chrono::milliseconds at_most) { return wait_readable(teller.fd(), at_most) && teller.take_output_notice(); };
+  const auto told = [&](std::chrono::milliseconds at_most) { return wait_readable(teller.fd(), at_most) && teller.take_notice(); };
   BesideStep step(teller, shell_step(victim({}), "echo 1; sleep 1; echo 2; sleep 1; echo 3; sleep 60"), "1\n");
   EXPECT_FALSE(told(kNever)) << "nobody asked";
   ASSERT_TRUE(teller.tell_output());

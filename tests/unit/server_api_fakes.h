@@ -316,6 +316,11 @@ class FakeJobs final : public Jobs {
     if (!command) co_return std::unexpected(exec_refusal);
     co_return std::move(*std::exchange(command, std::nullopt));
   }
+  core::Result<core::Fd> input_of(const std::string&) override {
+    if (!input.valid()) return core::error(core::ErrorKind::not_found, "nothing reads");
+    return input.duplicate();
+  }
+  void close_input(const std::string&) override { input.reset(); }
   std::vector<SlotInfo> slots() const override { return {{0, true, ""}, {1, true, id_}, {2, false, ""}}; }
   bool ready() const override { return is_ready; }
 
@@ -352,6 +357,7 @@ class FakeJobs final : public Jobs {
   std::optional<RunningSandbox> running_sandbox;
   std::optional<sandbox::ExecSession> command;  // of the next exec
   core::Error exec_refusal;
+  core::Fd input;  // of the interactive step that runs
   sandbox::ExecRequest exec_request;
 
  private:

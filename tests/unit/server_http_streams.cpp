@@ -360,19 +360,19 @@ TEST_F(HttpStreams, ADeletedJobIsGone) {
   EXPECT_EQ(ask("DELETE", "/v1/jobs/nope").status, 404);
 }
 
-TEST(EventPositionText, ParsesItsOwnTextAndNothingElse) {
-  EventPosition position;
+TEST(JobPositionText, ParsesItsOwnTextAndNothingElse) {
+  JobPosition position;
   position.attempt = 3;
-  position.told = EventPosition::running;
+  position.told = JobPosition::running;
   position.step = 63;
-  position.part = EventPosition::begun;
+  position.part = JobPosition::begun;
   position.stdout_bytes = 1ULL << 40;
-  const auto parsed = EventPosition::parse(position.text());
+  const auto parsed = JobPosition::parse(position.text());
   ASSERT_TRUE(parsed);
   EXPECT_EQ(parsed->text(), position.text());
   for (const char* text : {"", "1", "1-2-3-0-5", "1-2-3-0-5-6-7", "1-2-3-0-5-6 ", "-1-2-3-0-5-6", "1-6-0-0-0-0", "1-2-0-2-0-0",
                            "1-2-0-0-0-x", "99999999999999999999-2-0-0-0-0"})
-    EXPECT_FALSE(EventPosition::parse(text)) << text;
+    EXPECT_FALSE(JobPosition::parse(text)) << text;
 }
 
 TEST(WholeCharacters, EndBeforeAHalfOne) {

@@ -97,8 +97,7 @@ export interface JobRequest {
   stdin?: Content;
   env?: Record<string, string>;
   limits?: Limits;
-  interactive?: boolean;
-  terminal?: boolean;
+  interactive?: boolean | { tty: boolean };
   labels?: Record<string, string>;
   tests?: { name: string; stdin?: Content; expected?: Content; limits?: Limits; points?: number }[];
   [other: string]: unknown;

@@ -69,6 +69,7 @@ function Loaded({ run, job, request, catalogue }: LoadedProps): JSX.Element {
           {job.state === 'queued' && <div class="notice" role="status">It waits for a free slot.</div>}
           <Steps run={run} job={job} limits={limits} />
           {job.tests.length > 0 && <Tests run={run} job={job} request={request} />}
+          {running && hasTerminal(request) && <ProgramCard job={job} />}
           {running && <ShellCard job={job} />}
           <Kernel job={job} />
         </div>
@@ -288,6 +289,29 @@ function RequestCard({ request }: { request: JobRequest }): JSX.Element {
 }
 
 const cut = (text: string): string => (text.length > MAX_SHOWN_REQUEST ? `${text.slice(0, MAX_SHOWN_REQUEST)} …` : text);
+
+const hasTerminal = (request: JobRequest | undefined): boolean => typeof request?.interactive === 'object' && request.interactive.tty;
+
+/** One client at a time: nobody is pushed out by a page that is only looked at. */
+function ProgramCard({ job }: { job: Job }): JSX.Element {
+  const [session, setSession] = useState(0);
+  return (
+    <section class="card" aria-label="Program">
+      <div class="head">
+        <h2>Program</h2>
+        <button type="button" onClick={() => setSession((n) => n + 1)}>{session === 0 ? 'Type to the program' : 'Again'}</button>
+      </div>
+      <div class="body">
+        <p class="hint">It is interactive: it has a terminal, and waits for what is typed there.</p>
+        {session > 0 && (
+          <Suspense fallback={<Loading what="the terminal" />}>
+            <Terminal key={session} name="Program" begins path={(rows, cols) => `/v1/jobs/${job.id}/attach?rows=${rows}&cols=${cols}`} />
+          </Suspense>
+        )}
+      </div>
+    </section>
+  );
+}
 
 function ShellCard({ job }: { job: Job }): JSX.Element {
   const [session, setSession] = useState(0);

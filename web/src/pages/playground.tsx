@@ -88,8 +88,7 @@ function Bench({ loaded, languages, draft, setDraft, defaults, ceiling }: BenchP
     if (busy) return;
     const request: JobRequest = { language: language.name, source, labels: { from: 'playground' } };
     if (interactive) {
-      request.interactive = true;
-      request.terminal = true;
+      request.interactive = { tty: true };
     } else if (stdin !== '') {
       request.stdin = stdin;
     }

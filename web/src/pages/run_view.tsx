@@ -56,7 +56,7 @@ function InteractiveTerminal({ job }: { job: Job }): JSX.Element | null {
   if (job.state === 'finished') return null;
   return (
     <Suspense fallback={<Loading what="the terminal" />}>
-      <Terminal key={job.id} name="Program" path={() => `/v1/jobs/${job.id}/attach`} />
+      <Terminal key={job.id} name="Program" begins path={(rows, cols) => `/v1/jobs/${job.id}/attach?rows=${rows}&cols=${cols}`} />
     </Suspense>
   );
 }

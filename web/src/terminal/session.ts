@@ -6,6 +6,7 @@ const MAX_EARLY_BYTES = 64 * 1024;
 
 export interface SessionEvents {
   onOpen(): void;
+  onBegin?(): void; // of an interactive program: its output is a terminal's from here on
   onOutput(stream: 'stdout' | 'stderr', bytes: Uint8Array): void;
   onEnd(ending: Ending): void;
 }
@@ -37,6 +38,7 @@ export class Session {
       const incoming = parseMessage(message.data);
       if (incoming === undefined) return;
       if (incoming.channel !== 'control') return events.onOutput(incoming.channel, incoming.bytes);
+      if ('begun' in incoming.control) return events.onBegin?.();
       const ending = endingOf(incoming.control);
       if (ending !== undefined) this.#end(events, ending);
     };

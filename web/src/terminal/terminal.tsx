@@ -19,6 +19,8 @@ export interface TerminalProps {
   /** Where to connect, once the size is known. */
   path(rows: number, cols: number): string;
   name: string;
+  /** What comes before the program begins is no terminal's output: lines of a compiler. */
+  begins?: boolean;
   onEnd?(ending: Ending): void;
 }
 
@@ -29,13 +31,13 @@ export function endingText(ending: Ending): string {
   return ending.closed === '' ? 'the connection ended' : ending.closed;
 }
 
-export function Terminal({ path, name, onEnd }: TerminalProps): JSX.Element {
+export function Terminal({ path, name, begins = false, onEnd }: TerminalProps): JSX.Element {
   const host = useRef<HTMLDivElement>(null);
   useEffect(() => {
     const styleless = documentWithoutInlineStyle();
     const terminal = new Xterm({
       documentOverride: styleless,
-      theme: THEME, fontSize: 13, scrollback: MAX_SCROLLBACK_LINES, screenReaderMode: true,
+      theme: THEME, fontSize: 13, scrollback: MAX_SCROLLBACK_LINES, screenReaderMode: true, convertEol: begins,
       fontFamily: getComputedStyle(document.documentElement).getPropertyValue('--mono'),
       linkHandler: { activate: () => undefined, allowNonHttpProtocols: false },
     });
@@ -48,6 +50,9 @@ export function Terminal({ path, name, onEnd }: TerminalProps): JSX.Element {
     const note = (text: string): void => terminal.write(`\r\n\x1b[2m— ${text.replace(/[^\x20-\x7e]/g, '?')}\x1b[0m\r\n`);
     const session = new Session(path(terminal.rows, terminal.cols), {
       onOpen: () => resize(terminal),
+      onBegin: () => {
+        terminal.options.convertEol = false;
+      },
       onOutput: (_stream, bytes) => terminal.write(bytes),
       onEnd: (ending) => {
         note(endingText(ending));
