@@ -115,7 +115,7 @@ export function playground(the) {
     await page.locator('.cm-content').waitFor();
     await browser.write('import os\nname = input("name? ")\nprint("hello", name, os.isatty(1))\ninput()\nprint("bye")\n');
     await page.getByText('Arguments, limits, terminal').click();
-    await page.getByLabel(/^Interactive/).check();
+    await page.getByRole('checkbox', { name: /Interactive/ }).check();
     await page.getByRole('button', { name: 'Run', exact: true }).click();
     const terminal = page.locator('[data-terminal="Program"]');
     await terminal.locator('.xterm-rows').getByText('name?').waitFor();
