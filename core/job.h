@@ -67,6 +67,7 @@ struct JobSpec {
   bool stop_on_failure = true;
   std::optional<Webhook> webhook;
   std::vector<std::string> artifacts;    // globs of workspace paths that are kept when its steps have ended; none with tests
+  std::optional<Content> archive;        // tar or zip, unpacked into the workspace before `files`
   Interactive interactive = Interactive::no;  // without tests and without a stdin of that step
 };
 

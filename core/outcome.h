@@ -18,6 +18,13 @@ struct Usage {
   std::uint64_t processes_peak = 0;  // 0: this kernel does not tell
 };
 
+/// A look at a step's groups while it runs.
+struct UsageSample {
+  std::uint64_t wall_us = 0, cpu_us = 0;  // since it began, pauses left out
+  std::uint64_t memory_bytes = 0, processes = 0;  // at that moment
+};
+inline constexpr std::size_t kMostUsageSamples = 256;
+
 /// Kernel counters behind the verdict, in order of interest: oom_kill, pids_max_hits, throttled_ms …
 using Evidence = std::vector<std::pair<std::string, std::int64_t>>;
 
@@ -30,6 +37,7 @@ struct Outcome {
   Usage usage;
   Evidence evidence;
   bool stdout_truncated = false, stderr_truncated = false;
+  std::vector<UsageSample> samples;  // in order; none of a step that was over before the first look
 };
 
 }  // namespace bailiff::core

@@ -22,8 +22,16 @@ std::unexpected<core::Error> refused(std::string what) { return core::error(core
 struct Input {
   const ArchiveSource& source;
   Spool& spool;
-  std::uint64_t taken = 0;
+  std::uint64_t taken = 0;  // where the next read begins
   std::vector<char> piece = std::vector<char>(kPieceBytes);
+
+  la_int64_t seek(la_int64_t offset, int whence) {
+    const auto base = whence == SEEK_CUR ? taken : whence == SEEK_END ? source.range.size : 0;
+    const auto target = static_cast<la_int64_t>(base) + offset;
+    if (target < 0 || static_cast<std::uint64_t>(target) > source.range.size) return ARCHIVE_FATAL;
+    taken = static_cast<std::uint64_t>(target);
+    return target;
+  }
 
   la_ssize_t read(archive* reader) {
     ssize_t got = -1;
@@ -61,12 +69,22 @@ class ArchiveReader {
       *bytes = static_cast<Input*>(input)->piece.data();
       return static_cast<Input*>(input)->read(from);
     };
-    if (archive_read_open(reader, &input_, nullptr, read, nullptr) != ARCHIVE_OK) return broken("is no tar archive");
+    if (kind_ == ArchiveKind::workspace) {
+      const auto seek = [](archive*, void* input, la_int64_t offset, int whence) -> la_int64_t {
+        return static_cast<Input*>(input)->seek(offset, whence);
+      };
+      // By its directory at the end, which alone has permissions.
+      archive_read_support_format_zip_seekable(reader);
+      archive_read_set_seek_callback(reader, seek);
+    }
+    if (archive_read_open(reader, &input_, nullptr, read, nullptr) != ARCHIVE_OK)
+      return broken(kind_ == ArchiveKind::workspace ? "is neither a tar archive nor a zip file" : "is no tar archive");
     archive_entry* entry = nullptr;
     while (true) {
       const int status = archive_read_next_header(reader, &entry);
       if (status == ARCHIVE_EOF) break;
-      if (status != ARCHIVE_OK && status != ARCHIVE_WARN) return broken("is damaged or no tar archive");
+      if (status != ARCHIVE_OK && status != ARCHIVE_WARN)
+        return broken(kind_ == ArchiveKind::workspace ? "is damaged, or neither tar nor zip" : "is damaged or no tar archive");
       if (auto counted = spool_.count_entry(); !counted) return counted;
       if (auto counted = count_output(); !counted) return counted;
       if (auto added = add(entry); !added) return added;
@@ -75,7 +93,8 @@ class ArchiveReader {
     }
     if (auto counted = count_output(); !counted) return counted;
     // An archive without one entry is an empty tree only where it is really empty: a file of noise is not.
-    if (archive_format(reader) == 0) return refused("it is no tar archive");
+    if (archive_format(reader) == 0)
+      return refused(kind_ == ArchiveKind::workspace ? "it is neither a tar archive nor a zip file" : "it is no tar archive");
     return {};
   }
 
@@ -94,7 +113,7 @@ class ArchiveReader {
     const std::string path = name;
     auto names = safe_names(path);
     if (!names) return std::unexpected(std::move(names.error()));
-    if (!names->empty() && names->front() == "dev") return {};
+    if (kind_ != ArchiveKind::workspace && !names->empty() && names->front() == "dev") return {};
     if (kind_ == ArchiveKind::layer && !names->empty() && names->back().starts_with(kWhiteout)) return whiteout(path, names->back());
     const bool has_data = archive_entry_size_is_set(entry) != 0 && archive_entry_size(entry) > 0;
     if (const char* target = archive_entry_hardlink(entry))

@@ -1,5 +1,5 @@
 #pragma once
-// Reads tar archives, compressed or not, into a FileTree, by libarchive.
+// Reads tar archives, compressed or not, and zip files into a FileTree, by libarchive.
 #include <string>
 
 #include "core/result.h"
@@ -42,13 +42,12 @@ struct ArchiveSource {
   bool is_stream = false; // no file but a pipe or socket: read to its end, `range` is not looked at
 };
 
-/// How the names of an archive are understood. `tree`: as they are; `layer`: `.wh.` names are whiteouts (OCI image-spec, layer.md).
-enum class ArchiveKind { tree, layer };
+/// What an archive is for. `tree`: a root filesystem, as it is; `layer`: one whose `.wh.` names are whiteouts (OCI image-spec, layer.md).
+/// Of both, entries below dev/ are left out, for every sandbox has a /dev of its own. `workspace`: files of a job; it may be a zip file.
+enum class ArchiveKind { tree, layer, workspace };
 
-/// Adds every entry as of `layer` to `tree`, later ones over earlier ones. Entries below dev/ are left out, for every sandbox has a /dev
-/// of its
-/// own. ErrorKind::invalid, with the entry and the reason: what is no archive, unsafe names, links that lead out, devices, FIFOs, sockets,
-/// whatever is beyond a bound.
+/// Adds every entry as of `layer` to `tree`, later ones over earlier ones. ErrorKind::invalid, with the entry and the reason: what is no
+/// archive, unsafe names, links that lead out, devices, FIFOs, sockets, whatever is beyond a bound.
 core::Status read_archive(const ArchiveSource& source, ArchiveKind kind, unsigned layer, Spool& spool, FileTree& tree);
 
 }  // namespace bailiff::images

@@ -4,9 +4,11 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/fd.h"
+#include "core/json/json.h"
 #include "core/result.h"
 #include "images/image_store.h"
 
@@ -17,7 +19,10 @@ class ImportWorker {
  public:
   /// bailiff-import beside the running program.
   static core::Result<ImportWorker> find();
-  [[nodiscard]] int fd() const { return program_.get(); }
+  /// Runs it with these words and {descriptor, number that it has there}, and gives what it says. Blocks until then; at the deadline it is
+  /// ended. ErrorKind::invalid: what it read is refused, with the reason, or ended it.
+  core::Result<core::Json> run(const std::vector<std::string>& words, std::vector<std::pair<int, int>> given,
+                               std::chrono::steady_clock::time_point deadline) const;
 
  private:
   explicit ImportWorker(core::Fd program) : program_(std::move(program)) {}
@@ -31,8 +36,8 @@ struct Imported {
 
 struct ImportRequest {
   std::string name;
-  std::string source{};                                  // what the manifest says it came from; empty: what the worker found it to be
-  std::map<std::string, std::string> env{};              // over the image's own
+  std::string source{};  // what the manifest says it came from; empty: what the worker found it to be
+  std::map<std::string, std::string> env{};  // over the image's own
   std::chrono::seconds at_most = std::chrono::hours(1);  // for reading the archive
   ImageStore::BeforeNamed before_named{};
 };

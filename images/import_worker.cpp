@@ -192,6 +192,56 @@ std::string import_with(int input, int spool_fd, int image, const ImportBounds& 
   }
 }
 
+/// Every node below `node`, a directory before what is in it.
+void list_files(const FileNode& node, const std::string& prefix, Json& files) {
+  for (const auto& [name, child] : node.children) {
+    const std::string path = prefix + name;
+    files.push_back({static_cast<int>(child->kind), core::content_to_json(path), child->executable, core::content_to_json(child->target),
+                     child->data.offset, child->data.size});
+    list_files(*child, path + "/", files);
+  }
+}
+
+template <class WallIn>
+std::string unpack_with(int input, int spool_fd, const ImportBounds& bounds, WallIn wall_in) {
+  try {
+    Spool spool(spool_fd, bounds);
+    FileTree tree;
+    struct stat info{};
+    if (::fstat(input, &info) != 0) return answer(core::errno_error("look at the input"));
+    if (auto walled = wall_in(); !walled) return answer(std::unexpected(std::move(walled.error())));
+    const ArchiveSource source{input, {0, static_cast<std::uint64_t>(info.st_size)}, false};
+    if (auto read = read_archive(source, ArchiveKind::workspace, 0, spool, tree); !read)
+      return answer(std::unexpected(std::move(read.error())));
+    Json document = {{"files", Json::array()}};
+    list_files(tree.root(), "", document["files"]);
+    return answer(std::move(document));
+  } catch (const std::bad_alloc&) {
+    return answer(refused("it needs more memory than an archive may have"));
+  }
+}
+
+core::Status wall_in(const ImportBounds& bounds) {
+  if (auto done = bound_resources(bounds); !done) return done;
+  if (auto done = become_nobody(); !done) return done;
+  return allow_only_work();
+}
+
+void begin_work() {
+  (void)::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  (void)std::setlocale(LC_CTYPE, "C.UTF-8");  // names in archives are UTF-8 and stay as they are
+}
+
+int tell(std::string text, const char* too_large) {
+  if (text.size() > kMaxWorkerAnswerBytes) text = answer(refused(too_large));
+  for (std::string_view rest = text; !rest.empty();) {
+    const ssize_t written = ::write(STDOUT_FILENO, rest.data(), rest.size());
+    if (written <= 0) return 1;
+    rest.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return 0;
+}
+
 }  // namespace
 
 std::string import_document(int input, int spool, int image, const ImportBounds& bounds) {
@@ -199,21 +249,20 @@ std::string import_document(int input, int spool, int image, const ImportBounds&
 }
 
 int run_import_worker() {
-  (void)::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  (void)std::setlocale(LC_CTYPE, "C.UTF-8");  // names in archives are UTF-8 and stay as they are
+  begin_work();
   const ImportBounds bounds;
-  std::string text = import_with(STDIN_FILENO, kSpoolFd, kImageFd, bounds, [&]() -> core::Status {
-    if (auto done = bound_resources(bounds); !done) return done;
-    if (auto done = become_nobody(); !done) return done;
-    return allow_only_work();
-  });
-  if (text.size() > kMaxWorkerAnswerBytes) text = answer(refused("its configuration is too large"));
-  for (std::string_view rest = text; !rest.empty();) {
-    const ssize_t written = ::write(STDOUT_FILENO, rest.data(), rest.size());
-    if (written <= 0) return 1;
-    rest.remove_prefix(static_cast<std::size_t>(written));
-  }
-  return 0;
+  const auto walls = [&bounds] { return wall_in(bounds); };
+  return tell(import_with(STDIN_FILENO, kSpoolFd, kImageFd, bounds, walls), "its configuration is too large");
+}
+
+int run_unpack_worker(std::uint64_t bytes, std::uint64_t entries) {
+  begin_work();
+  ImportBounds bounds;
+  bounds.bytes = bytes;
+  bounds.entries = entries;
+  bounds.disk_floor_bytes = 0;  // the spool is in memory
+  const auto walls = [&bounds] { return wall_in(bounds); };
+  return tell(unpack_with(STDIN_FILENO, kSpoolFd, bounds, walls), "the list of what is in it is too long");
 }
 
 }  // namespace bailiff::images

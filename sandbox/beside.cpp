@@ -26,12 +26,12 @@ void refuse(const core::Fd& answer, const core::Error& error) {
 
 }  // namespace
 
-void Beside::serve(Message& message, bool paused) {
+void Beside::serve(Message& message, bool paused, const std::vector<core::UsageSample>& samples) {
   if (message.fds.size() != 1 || !is_message_socket(message.fds.front())) return;
   auto answer = std::move(message.fds.front());
   if (message.bytes.front() == kExecMessage && paused) refuse(answer, {core::ErrorKind::conflict, "the program is paused", 0});
   else if (message.bytes.front() == kExecMessage) exec(message.bytes, std::move(answer));
-  else if (message.bytes.front() == kInspectMessage) inspect(std::move(answer));
+  else if (message.bytes.front() == kInspectMessage) inspect(std::move(answer), samples);
 }
 
 void Beside::exec(const std::string& bytes, core::Fd answer) {
@@ -41,11 +41,12 @@ void Beside::exec(const std::string& bytes, core::Fd answer) {
   if (!started) refuse(answer, started.error());
 }
 
-void Beside::inspect(core::Fd answer) {
+void Beside::inspect(core::Fd answer, const std::vector<core::UsageSample>& samples) {
   auto started = inspections_.start([&](core::Fd) {
     if (!close_all_but({0, 1, 2, answer.get()})) _exit(1);
     (void)fcntl(answer.get(), F_SETFL, O_NONBLOCK);
-    const auto seen = inspect_sandbox(site_.init, site_.groups);
+    auto seen = inspect_sandbox(site_.init, site_.groups);
+    if (seen) seen->samples = samples;
     (void)send_message(answer.get(), seen ? encode_inspection(*seen) : encode_refusal(seen.error()));
     _exit(0);
   });

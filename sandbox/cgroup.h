@@ -77,6 +77,8 @@ class Station {
   virtual bool take_oom_event() = 0;
   /// How full the group is now.
   virtual core::Result<MemoryState> memory_state() = 0;
+  /// Of the program, now; 0 where that cannot be told.
+  [[nodiscard]] virtual std::uint64_t processes_now() const = 0;
   /// Stops every process of the sandbox, until thaw() or release().
   virtual core::Status freeze() = 0;
   /// Harmless where nothing is frozen.

@@ -118,6 +118,11 @@ class StationV1 final : public Station {
     return memory_state_of(*stat, *used, set_memory_bytes_);
   }
 
+  std::uint64_t processes_now() const override {
+    const auto file = read_kernel_file(pids_group_ + "/pids.current");
+    return file ? std::max(std::strtoull(file->c_str(), nullptr, 10), kOwnProcesses + 0ULL) - kOwnProcesses : 0;
+  }
+
   core::Status freeze() override {
     if (groups_.freezer.empty()) return core::error(core::ErrorKind::unavailable, "no freezer hierarchy is mounted");
     return freezer_.freeze(groups_.freezer);

@@ -126,6 +126,11 @@ class StationV2 final : public Station {
     return memory_state_of(*stat, std::stoull(*used), memory_max_);
   }
 
+  std::uint64_t processes_now() const override {
+    const auto file = read_kernel_file(group_ + "/pids.current");
+    return file ? std::max(std::strtoull(file->c_str(), nullptr, 10), 1ULL) - 1 : 0;
+  }
+
   core::Status freeze() override {
     frozen_ = true;
     return set_frozen_v2(group_, true);

@@ -104,6 +104,7 @@ struct Inspection {
   std::uint64_t memory_bytes = 0, processes_now = 0;  // charged to the groups; processes and threads, ours included
   std::vector<Process> processes;  // init is pid 1 inside
   bool truncated = false;  // there were more than kMaxInspectedProcesses
+  std::vector<core::UsageSample> samples;  // of the step until now
 };
 inline constexpr std::size_t kMaxInspectedProcesses = 2048;
 

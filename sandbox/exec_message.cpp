@@ -88,6 +88,7 @@ std::string encode_inspection(const Inspection& inspection) {
     out.put_string(process.name);
   });
   out.put<std::uint8_t>(inspection.truncated);
+  out.put_values(inspection.samples);
   return out.bytes();
 }
 
@@ -120,6 +121,7 @@ core::Result<Inspection> decode_inspection(std::string_view bytes) {
     return process;
   });
   inspection.truncated = in.take<std::uint8_t>() != 0;
+  inspection.samples = in.take_values<core::UsageSample>();
   if (!typed || !in.complete()) return malformed();
   return inspection;
 }

@@ -29,6 +29,7 @@ void put_outcome(WireWriter& out, const core::Outcome& outcome) {
   }
   out.put(outcome.stdout_truncated);
   out.put(outcome.stderr_truncated);
+  out.put_values(outcome.samples);
 }
 
 core::Outcome take_outcome(WireReader& in) {
@@ -49,6 +50,7 @@ core::Outcome take_outcome(WireReader& in) {
   }
   outcome.stdout_truncated = in.take<bool>();
   outcome.stderr_truncated = in.take<bool>();
+  outcome.samples = in.take_values<core::UsageSample>();
   return outcome;
 }
 

@@ -17,6 +17,7 @@
 #include "sandbox/kernel_file.h"
 #include "sandbox/message.h"
 #include "sandbox/socket.h"
+#include "sandbox/usage_log.h"
 
 namespace bailiff::sandbox {
 namespace {
@@ -124,7 +125,7 @@ class Supervision {
     const auto now = Clock::now();
     if (!host_before_ && now - go_at_ >= kHostLook) host_before_ = stall_.host().look();
     if (now >= memory_look_at_) {
-      if (!paused_) look_at_memory(now);
+      if (!paused_) look_at_memory(now), look_at_usage(now);
       if (starvation_.lasts()) end(oom_);
       memory_look_at_ = now + Starvation::kLook;
     }
@@ -135,7 +136,18 @@ class Supervision {
   void look_at_memory(Clock::time_point now) {
     const auto state = station_.memory_state();
     if (!state) return fail("the memory cannot be looked at: " + state.error().what, state.error().sys_errno);
+    memory_room_bytes_ = state->room_bytes;
     starvation_.look(*state, now);
+  }
+
+  void look_at_usage(Clock::time_point now) {
+    if (!executing_) take_program_reports();
+    const auto cpu = station_.cpu_ns();
+    if (!executing_ || !cpu) return;
+    const auto wall = std::chrono::duration_cast<std::chrono::microseconds>(now - executing_at_);
+    const std::uint64_t cpu_ns = *cpu - std::min(*cpu, setup_cpu_ns_);
+    usage_log_.add({static_cast<std::uint64_t>(std::max<std::int64_t>(wall.count(), 0)), cpu_ns / 1000,
+                    request_.limits.memory_bytes - std::min(request_.limits.memory_bytes, memory_room_bytes_), station_.processes_now()});
   }
 
   /// A time that is over while the program had no memory left to run in is a matter of the memory.
@@ -178,7 +190,7 @@ class Supervision {
       case kPauseMessage: return pause();
       case kResumeMessage: return resume();
       case kTellOutputMessage: return tell_output();
-      default: return beside_.serve(*message, paused_);
+      default: return beside_.serve(*message, paused_, usage_log_.samples());
     }
   }
 
@@ -394,6 +406,7 @@ class Supervision {
       out.evidence.emplace_back("io_write_bytes", used_.io->written);
     }
     add_disturbances(out.evidence);
+    out.samples = usage_log_.samples();
     decide(out);
     return out;
   }
@@ -455,6 +468,8 @@ class Supervision {
   Clock::time_point go_at_, executing_at_;  // executing_at_: not before this, until it is known
   Clock::time_point paused_at_, memory_look_at_;
   Starvation starvation_;
+  UsageLog usage_log_;
+  std::uint64_t memory_room_bytes_ = 0;  // at the last look
   nanoseconds wall_{0}, paused_time_{0};
   CgroupUsage used_;
   std::optional<HostCounts> host_before_;

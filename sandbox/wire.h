@@ -25,6 +25,12 @@ class WireWriter {
     put(static_cast<std::uint32_t>(texts.size()));
     for (const auto& text : texts) put_string(text);
   }
+  template <class T>
+    requires std::is_trivially_copyable_v<T>
+  void put_values(const std::vector<T>& values) {
+    put(static_cast<std::uint32_t>(values.size()));
+    for (const auto& value : values) put(value);
+  }
   [[nodiscard]] const std::string& bytes() const { return bytes_; }
 
  private:
@@ -68,6 +74,15 @@ class WireReader {
     if (count > rest_.size() / sizeof(std::uint32_t)) fail();
     for (std::uint32_t i = 0; i < count && ok_; ++i) texts.push_back(take_string());
     return texts;
+  }
+  template <class T>
+    requires std::is_trivially_copyable_v<T>
+  std::vector<T> take_values() {
+    const auto count = take<std::uint32_t>();
+    std::vector<T> values;
+    if (count > rest_.size() / sizeof(T)) fail();
+    for (std::uint32_t i = 0; i < count && ok_; ++i) values.push_back(take<T>());
+    return values;
   }
   /// False after the first thing that was not there.
   [[nodiscard]] bool ok() const { return ok_; }

@@ -17,6 +17,7 @@
 #include "core/result.h"
 #include "server/api_context.h"
 #include "server/api_problem.h"
+#include "server/api_submission.h"
 #include "server/http_bounds.h"
 #include "server/http_message.h"
 #include "server/http_router.h"
@@ -86,10 +87,12 @@ class Api {
   boost::asio::awaitable<Response> delete_job(Call call);
   boost::asio::awaitable<Response> job_answer(std::string id, unsigned status_unfinished, std::optional<std::chrono::seconds> wait);
   boost::asio::awaitable<void> wait_for_end(std::string id, std::optional<std::chrono::seconds> wait, Client& client);
+  boost::asio::awaitable<std::optional<Problem>> look_into_archive(const AcceptedJob& job);
   [[nodiscard]] std::optional<std::chrono::seconds> wait_of(const Request& request) const;
   Response refused_submit(const core::Error& error, const std::string& owner);
 
   boost::asio::awaitable<Response> show_output(Call call, int first_index, storage::Stream stream);
+  boost::asio::awaitable<Response> show_usage(Call call);
   core::Result<storage::Store::Slice> read_output(const std::string& id, int index, storage::Stream stream, std::uint64_t offset,
                                                   std::uint64_t length);
 
@@ -146,7 +149,7 @@ class Api {
   const HttpBounds bounds_;
   Router router_;
   std::set<std::string> attached_;  // jobs with a client that is attached to them
-  boost::asio::thread_pool aside_{1}, files_{1};
+  boost::asio::thread_pool aside_{1}, files_{1}, archives_{2};
 };
 
 /// The audit line of an administrative act.

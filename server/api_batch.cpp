@@ -126,6 +126,11 @@ awaitable<Response> Api::create_batch(Call call) {
   if (!accepted) co_return problem_response(accepted.error());
   const auto batch = std::make_shared<Batch>();
   batch->jobs = std::move(*accepted);
+  for (auto& job : batch->jobs) {
+    if (!job) continue;
+    auto fault = co_await look_into_archive(*job);
+    if (fault) job = std::unexpected(std::move(*fault));
+  }
   const std::string digest = key ? sha256_digest(body) : std::string();
   const auto refused = co_await submit_batch(*batch, key, digest, owner);
   if (refused) co_return problem_response(*refused);

@@ -9,6 +9,7 @@
 #include "images/catalogue.h"
 #include "sandbox/client.h"
 #include "server/access.h"
+#include "server/job_archive.h"
 #include "server/jobs.h"
 #include "server/metrics.h"
 #include "server/webhook_target.h"
@@ -34,6 +35,7 @@ struct ApiContext {
   std::uint64_t queue_bound = 100'000;  // most queued jobs; Jobs::submit enforces it, the API tells it
   const WebPages* pages = nullptr;      // not empty; nullptr: there are none
   WebhookRules webhooks = {};           // which a job may have
+  Unpack unpack = {};                   // empty: no job may bring an archive
 
   /// True where the host was looked at and has not this capability.
   [[nodiscard]] bool lacks(std::string_view capability) const {

@@ -103,6 +103,7 @@ Json read_result(const storage::StoredJob& job) {
   if (!result.is_object()) result = Json::object();
   for (const char* list : {"steps", "tests", "artifacts"})
     if (!result.contains(list) || !result[list].is_array()) result[list] = Json::array();
+  for (auto& step : result["steps"]) step.erase("samples");
   if (!result.contains("score")) result["score"] = nullptr;
   return result;
 }
@@ -111,7 +112,11 @@ Json read_result(const storage::StoredJob& job) {
 
 std::string result_to_json(const core::JobResult& result) {
   Json object = {{"steps", Json::array()}, {"tests", Json::array()}, {"score", nullptr}};
-  for (const auto& step : result.steps) object["steps"].push_back(part_to_json(step));
+  for (const auto& step : result.steps) {
+    Json part = part_to_json(step);
+    if (!step.outcome.samples.empty()) part["samples"] = samples_to_json(step.outcome.samples);
+    object["steps"].push_back(std::move(part));
+  }
   for (const auto& test : result.tests) {
     Json part = part_to_json(test);
     part["points"] = test.points;
@@ -168,6 +173,22 @@ core::Result<Json> compose_job(const storage::StoredJob& job, storage::Store& st
   object["artifacts"] = std::move(result["artifacts"]);
   object["artifacts_truncated"] = result.value("artifacts_truncated", false);
   return object;
+}
+
+Json samples_to_json(const std::vector<core::UsageSample>& samples) {
+  Json list = Json::array();
+  for (const auto& one : samples)
+    list.push_back({{"wall_time_ms", static_cast<double>(one.wall_us) / 1000},
+                    {"cpu_time_ms", static_cast<double>(one.cpu_us) / 1000},
+                    {"memory_bytes", one.memory_bytes},
+                    {"processes", one.processes}});
+  return list;
+}
+
+Json stored_samples(const storage::StoredJob& job, std::size_t step) {
+  const Json result = Json::parse(job.result, nullptr, false);
+  if (!result.is_object() || !result.contains("steps") || step >= result["steps"].size()) return nullptr;
+  return result["steps"][step].value("samples", Json::array());
 }
 
 core::Interactive interactive_of(const storage::StoredJob& job) {

@@ -27,6 +27,11 @@ struct OutputPolicy {
 /// As its request said.
 [[nodiscard]] core::Interactive interactive_of(const storage::StoredJob& job);
 
+/// A step's use over time, as clients see it: [{"wall_time_ms", "cpu_time_ms", "memory_bytes", "processes"}].
+[[nodiscard]] core::Json samples_to_json(const std::vector<core::UsageSample>& samples);
+/// The same of a step of a finished job; null where it has no such step.
+[[nodiscard]] core::Json stored_samples(const storage::StoredJob& job, std::size_t step);
+
 /// What it left: [{"path", "bytes", "digest"}]; empty until it is finished.
 [[nodiscard]] core::Json artifacts_of(const storage::StoredJob& job);
 

@@ -11,6 +11,7 @@
 #include "server/api_json.h"
 #include "server/api_request.h"
 #include "server/api_submission.h"
+#include "server/async_result.h"
 #include "server/http_fields.h"
 #include "server/image_service.h"
 
@@ -159,6 +160,12 @@ Response Api::refused_submit(const core::Error& error, const std::string& owner)
   return problem_response(problem_of(error, "accept a job"));
 }
 
+awaitable<std::optional<Problem>> Api::look_into_archive(const AcceptedJob& job) {
+  if (!job.archive) co_return std::nullopt;
+  const auto look = [&job, &context = context_] { return fault_of_archive(job, context); };
+  co_return co_await offload(archives_, look);
+}
+
 awaitable<Response> Api::create_job(Call call) {
   if (!call.query.empty()) co_return problem_response(400, "this call takes no query parameters");
   const auto& body = call.request.body;
@@ -166,6 +173,8 @@ awaitable<Response> Api::create_job(Call call) {
   auto prepare = [&body, &owner, &context = context_] { return new_job_of(body, context, owner); };
   auto accepted = co_await run_aside(body.size() > kLargeBytes, std::move(prepare));
   if (!accepted) co_return problem_response(accepted.error());
+  const auto fault = co_await look_into_archive(*accepted);
+  if (fault) co_return problem_response(*fault);
   auto* const job = &accepted->job;
   job->idempotency_key = call.request.header("Idempotency-Key");
   if (job->idempotency_key && !is_idempotency_key(*job->idempotency_key)) co_return problem_response(faulty_idempotency_key());

@@ -1,4 +1,4 @@
-// Routes about captured output: the raw bytes of a step's or a test's stdout and stderr, also while it runs.
+// Routes about what was captured of a step or test, also while it runs: the raw bytes of its stdout and stderr, what it used over time.
 #include <fmt/core.h>
 
 #include <charconv>
@@ -47,6 +47,35 @@ void Api::add_output_routes() {
                    .handler = [this, first = part.first_index,
                                stream = named.stream](Call call) { return show_output(std::move(call), first, stream); },
                    .media_type = "application/octet-stream"});
+  router_.add({.method = "GET", .pattern = "/v1/jobs/{id}/steps/{n}/usage", .scope = Scope::read, .handler = [this](Call call) {
+                 return show_usage(std::move(call));
+               }});
+}
+
+awaitable<Response> Api::show_usage(Call call) {
+  const auto id = call.path_values[0];
+  const auto number = part_number(call.path_values[1]);
+  if (!core::is_job_id(id)) co_return problem_response(no_such_job());
+  if (!number) co_return problem_response(404, "the job has no such part");
+  const auto step = static_cast<std::size_t>(*number);
+  core::Json samples;
+  if (const auto progress = context_.jobs.progress(id); progress && step < progress->steps.size()) {
+    samples = core::Json::array();
+    if (const auto& outcome = progress->steps[step].outcome) {
+      samples = samples_to_json(outcome->samples);
+    } else {
+      const auto running = co_await context_.jobs.inspect(id);
+      if (running && !running->part.is_test && running->part.index == step) samples = samples_to_json(running->inspection.samples);
+    }
+  } else {
+    const auto job = context_.store.get(id);
+    if (!job) co_return problem_response(problem_of_job(job.error(), "read a job"));
+    if (job->state == core::JobState::finished) samples = stored_samples(*job, step);
+  }
+  if (samples.is_null()) co_return problem_response(404, "the job has no such part");
+  core::Json document = core::Json::object();
+  document["samples"] = std::move(samples);
+  co_return json_response(200, document);
 }
 
 core::Result<storage::Store::Slice> Api::read_output(const std::string& id, int index, storage::Stream stream, std::uint64_t offset,

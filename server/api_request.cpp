@@ -31,7 +31,6 @@ class JobDecoder {
       read_interactive();
       read_webhook();
       if (const json* artifacts = members_.find("artifacts")) read_artifacts(*artifacts, root_.key("artifacts"));
-      refuse_unsupported();
       members_.refuse_others();
       check_workspace();
       if (blob_bytes_ > kMaxJobBlobBytes)
@@ -159,17 +158,20 @@ class JobDecoder {
   void read_program() {
     const json* source = members_.find("source");
     const json* files = members_.find("files");
+    if (const json* archive = members_.find("archive"); archive != nullptr && !archive->is_null())
+      spec_.archive = content_of(*archive, root_.key("archive"));
     if (source != nullptr) spec_.source = content_of(*source, root_.key("source"));
     if (files != nullptr) read_files(*files, root_.key("files"));
     if (members_.find("language") == nullptr) return;
-    if (source == nullptr && files == nullptr) faults_.add(root_.key("source"), "source or files must be given with language");
+    if (source == nullptr && files == nullptr && !spec_.archive)
+      faults_.add(root_.key("source"), "source, files or an archive must be given with language");
     if (language_ == nullptr) return;
     const auto& main_file = language_->source_file;
     if (source != nullptr) {
       if (spec_.files.contains(main_file))
         faults_.add(root_.key("files").key(main_file), "is the file that source is written to; give one of the two");
       note_directories(main_file, root_.key("source"));
-    } else if (files != nullptr && files->is_object() && !files->contains(main_file)) {
+    } else if (files != nullptr && files->is_object() && !files->contains(main_file) && !spec_.archive) {
       faults_.add(root_.key("files"), fmt::format("must have \"{}\", the file that {} starts from", main_file, language_->name));
     }
   }
@@ -310,17 +312,9 @@ class JobDecoder {
     members.refuse_others();
   }
 
-  /// Fields of the contract that this server does not have. A value that asks for nothing is let through.
-  void refuse_unsupported() {
-    if (const json* value = members_.find("archive"); value != nullptr && !value->is_null())
-      faults_.add(root_.key("archive"), "archive is not supported by this server");
-  }
-
   /// What is placed in the workspace must fit in it, or the job could never start.
   void check_workspace() {
-    core::Limits limits = rules_.default_limits;
-    if (language_ != nullptr) limits = core::apply(limits, language_->limits);
-    limits = core::at_most(core::apply(limits, spec_.limits), rules_.ceiling);
+    const auto limits = workspace_limits(spec_, rules_);
     const auto on_disk = [&](const core::Content& content) {
       const std::uint64_t size = content.blob ? blob_sizes_[*content.blob] : content.bytes.size();
       return (size + kPageBytes - 1) / kPageBytes * kPageBytes;
@@ -347,6 +341,13 @@ class JobDecoder {
 };
 
 }  // namespace
+
+core::Limits workspace_limits(const core::JobSpec& spec, const RequestRules& rules) {
+  const auto* language = spec.language ? rules.catalogue.find_language(*spec.language) : nullptr;
+  core::Limits limits = rules.default_limits;
+  if (language != nullptr) limits = core::apply(limits, language->limits);
+  return core::at_most(core::apply(limits, spec.limits), rules.ceiling);
+}
 
 std::expected<core::JobSpec, Problem> decode_job(const json& body, const RequestRules& rules) { return JobDecoder(body, rules).decode(); }
 

@@ -40,6 +40,9 @@ struct RequestRules {
 /// All faults at once (422). `body` must be what parse_json (api_json.h) made, so that its depth and size are bounded.
 [[nodiscard]] std::expected<core::JobSpec, Problem> decode_job(const nlohmann::json& body, const RequestRules& rules);
 
+/// The limits that its files must fit in.
+[[nodiscard]] core::Limits workspace_limits(const core::JobSpec& spec, const RequestRules& rules);
+
 /// The document for NewJob::request.
 [[nodiscard]] std::string stored_request(const core::JobSpec& spec, const images::Catalogue& catalogue);
 /// Back again, for whoever runs the job. Limits were checked when the job was accepted and are not compared with today's ceilings (apply

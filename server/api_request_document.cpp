@@ -70,6 +70,7 @@ Json request_to_json(const core::JobSpec& spec) {
   for (const auto& test : spec.tests) object["tests"].push_back(test_to_json(test));
   put_checker(object, spec.checker);
   if (!spec.stop_on_failure) object["stop_on_failure"] = false;
+  if (spec.archive) object["archive"] = to_json(*spec.archive);
   if (!spec.artifacts.empty()) object["artifacts"] = spec.artifacts;
   if (spec.interactive == core::Interactive::pipe) object["interactive"] = true;
   if (spec.interactive == core::Interactive::terminal) object["interactive"]["tty"] = true;

@@ -6,6 +6,7 @@
 
 #include "server/api_request.h"
 #include "server/blob_content.h"
+#include "server/log.h"
 
 namespace bailiff::server {
 namespace {
@@ -39,7 +40,30 @@ std::expected<AcceptedJob, Problem> accept_job(const nlohmann::json& request, st
     job.webhook = storage::Webhook{std::move(url), std::move(secret), std::move(origin)};
   }
   const auto* language = spec->language ? context.catalogue.find_language(*spec->language) : nullptr;
-  return AcceptedJob{std::move(job), language != nullptr ? language->image : spec->image.value_or("")};
+  const std::string image = language != nullptr ? language->image : spec->image.value_or("");
+  if (spec->archive && !context.unpack)
+    return std::unexpected(
+        Problem{422, "the job request has faults; each is listed with its place", {{"/archive", "archives are not unpacked here"}}, {}});
+  return AcceptedJob{std::move(job), image, std::move(spec->archive), workspace_limits(*spec, rules)};
+}
+
+std::optional<Problem> fault_of_archive(const AcceptedJob& job, const ApiContext& context) {
+  if (!job.archive) return std::nullopt;
+  std::string bytes = job.archive->bytes;
+  if (job.archive->blob) {
+    auto blob = context.store.blob(job.job.owner, *job.archive->blob, 0, kMaxJobBlobBytes);
+    if (!blob) return lost_blob();
+    bytes = std::move(blob->bytes);
+  }
+  const auto unpacked = context.unpack(bytes, archive_bounds(job.archive_limits));
+  if (unpacked) return std::nullopt;
+  if (unpacked.error().kind == core::ErrorKind::invalid)
+    return Problem{422,
+                   "the job request has faults; each is listed with its place",
+                   {{"/archive", "cannot be unpacked: " + core::to_utf8(unpacked.error().what)}},
+                   {}};
+  log_error("an archive could not be looked into", {{"error", unpacked.error()}});
+  return Problem{503, "the archive could not be looked into; try again later", {}, {{"Retry-After", "5"}}};
 }
 
 bool is_idempotency_key(std::string_view key) {

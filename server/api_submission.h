@@ -2,6 +2,7 @@
 // From the JSON of one job to what is stored of it: what the creation of one job and of many have in common.
 #include <expected>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,10 +17,14 @@ namespace bailiff::server {
 struct AcceptedJob {
   storage::NewJob job;  // without a digest
   std::string image;    // its name
+  std::optional<core::Content> archive{};  // that is still to be looked into: fault_of_archive()
+  core::Limits archive_limits{};
 };
 /// Pointers of the faults begin at the job; `duplicates` are those that its text had. `owner` is whose blobs it may name.
 [[nodiscard]] std::expected<AcceptedJob, Problem> accept_job(const nlohmann::json& request, std::vector<Fault> duplicates,
                                                              const ApiContext& context, const std::string& owner);
+/// Why its archive cannot be unpacked under its limits; nothing: it can be, or it has none. Blocks, as long as that takes. Any thread.
+[[nodiscard]] std::optional<Problem> fault_of_archive(const AcceptedJob& job, const ApiContext& context);
 /// A blob that it names was there, and was not any more when the job was stored.
 [[nodiscard]] Problem lost_blob();
 

@@ -19,6 +19,7 @@ template <class Spec, class Visit>
 void for_each_content(Spec& spec, Visit visit) {
   if (spec.source) visit(*spec.source);
   for (auto& [path, content] : spec.files) visit(content);
+  if (spec.archive) visit(*spec.archive);
   for (auto& step : spec.steps) visit(step.stdin_content);
   visit(spec.stdin_content);
   for (auto& test : spec.tests) {

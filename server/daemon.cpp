@@ -242,7 +242,7 @@ core::Status Daemon::find_languages() {
   if (!host) return std::unexpected(host.error());
   auto image_store = images::ImageStore::open(images_directory(config_));
   if (!image_store) return std::unexpected(image_store.error());
-  images_.emplace(std::move(*image_store), std::move(importer_), launcher_, *store_);
+  images_.emplace(std::move(*image_store), importer_, launcher_, *store_);
   std::vector<images::Image> all = {*host};
   auto mounted = images_->mount_all();
   for (auto& image : mounted.built) all.push_back(std::move(image));
@@ -286,7 +286,8 @@ core::Status Daemon::listen() {
                            &*images_,
                            config_.max_queued_jobs,
                            pages_.empty() ? nullptr : &pages_,
-                           webhook_rules(config_)};
+                           webhook_rules(config_),
+                           unpack_with(importer_)};
   http_.emplace(io_, context, http_bounds(config_));
   const auto port = http_->listen(endpoint->address, endpoint->port);
   if (!port) return std::unexpected(port.error());
@@ -306,7 +307,7 @@ core::Status Daemon::start() {
   if (auto done = check_access(); !done) return done;
   if (auto done = find_languages(); !done) return done;
   runner_.emplace(pool_, *catalogue_, LimitLevels{config_.limits, config_.compile, config_.ceiling, config_.max_artifact_bytes}, threads_,
-                  metrics_);
+                  metrics_, unpack_with(importer_));
   jobs_.emplace(
       io_, *store_, pool_, *runner_, *catalogue_, threads_, metrics_, shares_,
       JobQueue::Options{config_.max_queued_jobs, static_cast<int>(config_.max_attempts), std::chrono::milliseconds(config_.max_pause_ms)});

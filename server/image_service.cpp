@@ -46,8 +46,8 @@ core::Result<bool> is_used(storage::Store& jobs, const std::string& digest) {
 
 }  // namespace
 
-ImageService::ImageService(images::ImageStore store, images::ImportWorker worker, sandbox::Launcher& launcher, storage::Store& jobs)
-    : store_(std::move(store)), worker_(std::move(worker)), launcher_(launcher), jobs_(jobs) {}
+ImageService::ImageService(images::ImageStore store, const images::ImportWorker& worker, sandbox::Launcher& launcher, storage::Store& jobs)
+    : store_(std::move(store)), worker_(worker), launcher_(launcher), jobs_(jobs) {}
 
 core::Status ImageService::mount(const std::string& digest) {
   if (held_.contains(digest)) return {};

@@ -21,7 +21,7 @@ namespace bailiff::server {
 class ImageService {
  public:
   /// `launcher` and `jobs` outlive it.
-  ImageService(images::ImageStore store, images::ImportWorker worker, sandbox::Launcher& launcher, storage::Store& jobs);
+  ImageService(images::ImageStore store, const images::ImportWorker& worker, sandbox::Launcher& launcher, storage::Store& jobs);
   ImageService(const ImageService&) = delete;
   ImageService& operator=(const ImageService&) = delete;
   /// Waits for what was begun.
@@ -74,7 +74,7 @@ class ImageService {
   void drop(const images::Image& old);
 
   images::ImageStore store_;
-  images::ImportWorker worker_;
+  const images::ImportWorker& worker_;
   sandbox::Launcher& launcher_;  // its images are the thread's too
   storage::Store& jobs_;
   images::Catalogue* catalogue_ = nullptr;

@@ -159,7 +159,7 @@ awaitable<JobFollower::Next> JobFollower::tell_finished(const storage::StoredJob
     }
     const bool told = co_await tell_output(true);
     if (!told) co_return Next::broken;
-    for (const char* other : {"name", "stdout_bytes", "stderr_bytes"}) end.erase(other);
+    for (const char* other : {"name", "stdout_bytes", "stderr_bytes", "samples"}) end.erase(other);
     const bool ended = co_await tell_step(name, &end);
     if (!ended) co_return Next::broken;
   }

@@ -41,8 +41,18 @@ std::uint32_t mode_of(std::string_view bytes) {
              : 0644;
 }
 
-core::Result<core::Fd> tree_of(const JobPlan& plan) {
+/// The archive, where there is one, and the files over it.
+core::Result<core::Fd> tree_of(const JobPlan& plan, const Unpack& unpack) {
   sandbox::TreeWriter writer;
+  if (!plan.archive.empty()) {
+    if (!unpack) return core::error(core::ErrorKind::invalid, "archives are not unpacked here");
+    const auto archive = unpack(plan.archive, archive_bounds(plan.placed_under));
+    if (!archive) return std::unexpected(archive.error());
+    const auto is_replaced = [&](std::string_view path) {
+      return std::ranges::any_of(plan.files, [&](const JobPlan::File& file) { return file.path == path; });
+    };
+    if (auto added = add_archive(writer, *archive, is_replaced); !added) return std::unexpected(added.error());
+  }
   for (const auto& file : plan.files)
     if (auto done = writer.add_file(file.path, file.bytes, mode_of(file.bytes)); !done) return std::unexpected(done.error());
   return writer.finish();
@@ -196,7 +206,7 @@ asio::awaitable<core::Result<core::Fd>> Runner::run_steps(ActiveJob& job, const 
     const PlannedStep& step = plan.steps[i];
     if (failed && !step.always) continue;
     Staging staging{plan.image, nullptr, !first, i + 1 < plan.steps.size(), {}, 0, true, {false, i, step.name}};
-    if (first && !plan.files.empty()) staging.tree = &files;
+    if (first && (!plan.files.empty() || !plan.archive.empty())) staging.tree = &files;
     if (!plan.tests.empty()) {
       staging.collect = {"**"};
       staging.collect_bytes = step.limits.workspace_bytes;
@@ -346,7 +356,10 @@ asio::awaitable<core::Result<core::JobResult>> Runner::run(ActiveJob& job, const
   const auto plan = plan_job(spec, catalogue_, levels_);
   if (!plan) co_return refused(plan.error().what);
   core::JobResult result;
-  const auto files = tree_of(*plan);
+  const auto place = [&]() { return tree_of(*plan, unpack_); };
+  core::Result<core::Fd> files;
+  if (plan->archive.empty()) files = place();
+  else files = co_await offload(threads_, place);
   if (!files && files.error().kind == core::ErrorKind::invalid) co_return refused("the files cannot be placed: " + files.error().what);
   if (!files) co_return std::unexpected(files.error());
   core::Fd snapshot;

@@ -14,6 +14,7 @@
 #include "core/result.h"
 #include "images/catalogue.h"
 #include "server/active_job.h"
+#include "server/job_archive.h"
 #include "server/metrics.h"
 #include "server/slot_pool.h"
 #include "server/step_plan.h"
@@ -26,8 +27,9 @@ inline constexpr std::size_t kKeptTestOutputBytes = 64 * 1024;
 class Runner {
  public:
   /// All outlive the runner. Comparing large outputs is done in `threads`.
-  Runner(SlotPool& pool, const images::Catalogue& catalogue, const LimitLevels& levels, boost::asio::thread_pool& threads, Metrics& metrics)
-      : pool_(pool), catalogue_(catalogue), levels_(levels), threads_(threads), metrics_(metrics) {}
+  Runner(SlotPool& pool, const images::Catalogue& catalogue, const LimitLevels& levels, boost::asio::thread_pool& threads, Metrics& metrics,
+         Unpack unpack = {})
+      : pool_(pool), catalogue_(catalogue), levels_(levels), threads_(threads), metrics_(metrics), unpack_(std::move(unpack)) {}
 
   /// `lease` is given back when the last step has ended. A stopped job (ActiveJob::stopping) ends soon, with what it has so far.
   boost::asio::awaitable<core::Result<core::JobResult>> run(ActiveJob& job, const core::JobSpec& spec, SlotLease lease);
@@ -50,6 +52,7 @@ class Runner {
   const LimitLevels levels_;
   boost::asio::thread_pool& threads_;
   Metrics& metrics_;
+  const Unpack unpack_;
 };
 
 }  // namespace bailiff::server

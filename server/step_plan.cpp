@@ -114,6 +114,8 @@ core::Result<JobPlan> plan_job(const core::JobSpec& spec, const images::Catalogu
   if (language != nullptr) plan_language(plan, spec, *language, *image, levels);
   else plan_steps(plan, spec, *image, levels);
   if (plan.steps.empty() && plan.tests.empty()) return impossible("the job has no steps");
+  if (spec.archive) plan.archive = spec.archive->bytes;
+  plan.placed_under = plan.steps.empty() ? plan.tests.front().limits : plan.steps.front().limits;
   return plan;
 }
 

@@ -41,6 +41,8 @@ struct JobPlan {
     std::string_view path, bytes;
   };
   std::vector<File> files;  // sorted by path
+  std::string_view archive;        // empty: none
+  core::Limits placed_under{};     // the limits of the step that the files are placed for
 };
 
 /// ErrorKind::invalid: the job cannot run here; the text may be shown to the client.

@@ -39,6 +39,8 @@ export function aJob(the) {
     await page.locator('[data-log="stdout"]').getByText('tick 3', { exact: true }).waitFor();
     const card = page.getByRole('region', { name: 'Namespaces and cgroup' });
     for (const type of ['user', 'pid', 'mnt', 'net', 'ipc', 'uts', 'cgroup', 'time']) await card.getByRole('cell', { name: type, exact: true }).waitFor();
+    const use = page.getByRole('region', { name: 'Resource use' });
+    for (const plot of ['CPU', 'Memory', 'Processes']) await use.getByRole('img', { name: new RegExp(`^${plot} over time`) }).waitFor();
     await page.getByRole('button', { name: 'Pause' }).click();
     await page.getByText('Paused').waitFor();
     await page.getByRole('button', { name: 'Resume' }).click();
@@ -53,6 +55,7 @@ export function aJob(the) {
     assert.equal(colour, 'rgb(250, 120, 20)');
     await page.getByRole('button', { name: 'Cancel' }).click();
     await page.locator('[data-verdict="cancelled"]').waitFor();
+    await use.getByText('Resource use of run').waitFor();
     await page.getByRole('button', { name: 'Run again' }).click();
     await page.waitForURL((url) => !url.pathname.endsWith(id));
     await page.locator('[data-log="stdout"]').getByText('tick 1', { exact: true }).waitFor();

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <map>
+#include <thread>
 
 #include "sandbox/exec_message.h"
 #include "tests/sandbox/beside_step.h"
@@ -34,6 +35,36 @@ TEST_F(SandboxTest, InspectTellsOfNamespaces) {
     EXPECT_EQ(one.parent_inode, hierarchical ? inode_of(std::string("/proc/self/ns/") + type) : 0) << type;
     EXPECT_EQ(one.owner_inode, std::string_view(type) == "user" ? inode_of("/proc/self/ns/user") : by_type["user"].inode) << type;
   }
+}
+
+// Two processes spin for a while, then one holds 20 MB and waits.
+TEST_F(SandboxTest, UseOverTimeIsToldWhileItRunsAndInTheEnd) {
+  auto request = shell_step(
+      victim({}),
+      "i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done & wait; a=$(head -c 20000000 /dev/zero | tr '\\0' x); echo held; sleep 1");
+  request.limits.cpu_time_us = 60'000'000;
+  request.limits.memory_bytes = 256 << 20;
+  BesideStep step(slot(1), std::move(request), "held");
+  std::this_thread::sleep_for(std::chrono::milliseconds(600));
+  const auto seen = inspect(slot(1));
+  ASSERT_TRUE(seen) << seen.error().what;
+  const auto report = step.finish();
+  ASSERT_TRUE(report) << report.error().what;
+  const auto& now = seen->samples;
+  const auto& all = report->outcome.samples;
+  ASSERT_GE(now.size(), 2U);
+  ASSERT_GT(all.size(), now.size());
+  for (std::size_t i = 1; i < all.size(); ++i) {
+    EXPECT_GT(all[i].wall_us, all[i - 1].wall_us);
+    EXPECT_GE(all[i].cpu_us, all[i - 1].cpu_us);
+  }
+  for (std::size_t i = 0; i < now.size(); ++i) EXPECT_EQ(now[i].wall_us, all[i].wall_us);
+  EXPECT_GT(all.back().memory_bytes, 20'000'000U);
+  EXPECT_LE(all.back().memory_bytes, 256U << 20);
+  EXPECT_GE(all.back().processes, 2U) << "a shell and sleep";
+  EXPECT_LE(all.back().wall_us, report->outcome.usage.wall_us);
+  EXPECT_LE(all.back().cpu_us, report->outcome.usage.cpu_us);
+  EXPECT_GT(all.back().cpu_us, 0U);
 }
 
 TEST_F(SandboxTest, InspectTellsOfGroupsAndProcesses) {

@@ -57,12 +57,15 @@ TEST(Message, ReportSurvivesTheTrip) {
   report.outcome.usage.cpu_us = 5;
   report.outcome.evidence = {{"oom_kill", 1}};
   report.outcome.stderr_truncated = true;
+  report.outcome.samples = {{1, 2, 3, 4}, {5, 6, 7, 8}};
   const auto decoded = decode_report(encode_report(std::move(report)));
   ASSERT_TRUE(decoded);
   EXPECT_EQ(decoded->outcome.verdict, core::Verdict::memory_limit_exceeded);
   EXPECT_EQ(decoded->outcome.signal, 9);
   EXPECT_FALSE(decoded->outcome.exit_code);
   EXPECT_EQ(decoded->outcome.evidence.at(0).second, 1);
+  ASSERT_EQ(decoded->outcome.samples.size(), 2U);
+  EXPECT_EQ(decoded->outcome.samples[1].processes, 8U);
   const auto failed = decode_report(encode_report(core::error(core::ErrorKind::invalid, "why")));
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().what, "why");

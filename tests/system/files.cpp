@@ -51,6 +51,54 @@ TEST_F(FilesTest, ABlobIsAFileAnInputAndAnExpectedOutput) {
   EXPECT_EQ(unknown.json().at("errors").at(0).at("pointer"), "/source/blob");
 }
 
+TEST_F(FilesTest, AnArchiveIsUnpackedBeforeTheFiles) {
+  start();
+  const std::string directory = data() + "/../project";
+  std::filesystem::create_directories(directory + "/src");
+  std::ofstream(directory + "/src/main.c") << "#include <stdio.h>\nint main(void) { puts(NAME); return 0; }\n";
+  std::ofstream(directory + "/build.sh") << "#!/bin/sh\ncc -DNAME='\"archive\"' src/main.c -o main\n";
+  std::ofstream(directory + "/data") << "old\n";
+  std::filesystem::permissions(directory + "/build.sh", std::filesystem::perms(0755));
+  const auto pack = [&](const std::string& command, const std::string& name) {
+    EXPECT_EQ(std::system(("cd " + directory + " && " + command).c_str()), 0);
+    std::ifstream file(directory + "/../" + name, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  const auto tar = bring(pack("tar -czf ../p.tgz .", "p.tgz"));
+  const auto zip = bring(pack("python3 -c \"import shutil; shutil.make_archive('../p', 'zip', '.')\"", "p.zip"));
+  for (const auto& digest : {tar, zip}) {
+    const auto job = run({{"image", "host"},
+                          {"archive", {{"blob", digest}}},
+                          {"files", {{"data", "new\n"}, {"src/extra", "x"}}},
+                          {"steps", {{{"command", "./build.sh && ./main && cat data src/extra"}}}}});
+    EXPECT_EQ(job.at("verdict"), "ok") << job.dump();
+    EXPECT_EQ(job.at("steps").at(0).at("stdout"), "archive\nnew\nx");
+  }
+  // Of tests without a compile step every one begins with it.
+  const auto judged = run({{"language", "python"},
+                           {"source", "print(open('data').read().strip() + input())"},
+                           {"archive", {{"blob", tar}}},
+                           {"tests", {{{"stdin", "1"}, {"expected", "old1"}}, {{"stdin", "2"}, {"expected", "old2"}}}}});
+  EXPECT_EQ(judged.at("verdict"), "accepted") << judged.dump();
+  const auto id = judged.at("id").get<std::string>();
+  EXPECT_EQ(http().get("/v1/jobs/" + id + "/request").json().at("archive").at("blob"), tar);
+
+  const auto refused = http().post("/v1/jobs", {{"image", "host"}, {"archive", {{"base64", "AAEC"}}}, {"steps", {{{"command", "true"}}}}});
+  EXPECT_EQ(refused.status, 422) << refused.body;
+  EXPECT_EQ(refused.json().at("errors").at(0).at("pointer"), "/archive");
+  const auto batch = http().post("/v1/jobs:batch", {{"jobs",
+                                                     {{{"image", "host"}, {"archive", {{"blob", tar}}}, {"steps", {{{"command", "true"}}}}},
+                                                      {{"image", "host"}, {"archive", "no"}, {"steps", {{{"command", "true"}}}}}}}});
+  EXPECT_EQ(batch.json().at("items").at(0).at("status"), 202) << batch.body;
+  EXPECT_EQ(batch.json().at("items").at(1).at("status"), 422) << batch.body;
+  const auto large = bring(pack("head -c 100000 /dev/zero >large && tar -czf ../l.tgz large", "l.tgz"));
+  const auto over = http().post(
+      "/v1/jobs",
+      {{"image", "host"}, {"archive", {{"blob", large}}}, {"limits", {{"workspace_bytes", 50'000}}}, {"steps", {{{"command", "true"}}}}});
+  EXPECT_EQ(over.status, 422) << over.body;
+  EXPECT_NE(over.body.find("more than 50000 bytes"), std::string::npos) << over.body;
+}
+
 TEST_F(FilesTest, ABlobIsBounded) {
   start({"--slots", "1", "--max-blob-bytes", "1000", "--max-blobs-bytes", "1500"});
   EXPECT_EQ(http().post_bytes("/v1/blobs", std::string(1001, 'x')).status, 413);

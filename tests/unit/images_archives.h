@@ -20,13 +20,14 @@
 
 namespace bailiff::images::testing {
 
-/// One tar archive in memory.
+/// One tar archive in memory; in the filter "zip", a zip file.
 class Tar {
  public:
-  explicit Tar(const char* filter = "none") : writer_(archive_write_new()) {
-    archive_write_set_format_pax_restricted(writer_);
+  explicit Tar(const std::string& filter = "none") : writer_(archive_write_new()) {
+    if (filter == "zip") archive_write_set_format_zip(writer_);
+    else archive_write_set_format_pax_restricted(writer_);
     archive_write_set_bytes_in_last_block(writer_, 1);
-    if (filter != std::string("none")) archive_write_add_filter_by_name(writer_, filter);
+    if (filter != "none" && filter != "zip") archive_write_add_filter_by_name(writer_, filter.c_str());
     archive_write_open(
         writer_, &bytes_, nullptr,
         [](archive*, void* bytes, const void* piece, std::size_t size) -> la_ssize_t {

@@ -91,6 +91,7 @@ TEST_F(AccessTest, EachCallHasItsScope) {
       {"GET", "/v1/jobs/0/steps/0/stdout", 403, 404, 404},
       {"GET", "/v1/jobs/0/exec?command=sh", 403, 403, 403},
       {"GET", "/v1/jobs/0/attach", 404, 403, 404},
+      {"GET", "/v1/jobs/0/steps/0/usage", 403, 404, 404},
       {"POST", "/v1/images", 403, 403, 403},
       {"DELETE", "/v1/images/x", 403, 403, 403},
       {"GET", "/v1/jobs/0/artifacts", 403, 404, 404},

@@ -288,6 +288,37 @@ TEST_F(HttpApi, OutputOfAFinishedStep) {
     EXPECT_EQ(ask("GET", "/v1/jobs/" + id + other).status, 404) << other;
 }
 
+TEST_F(HttpApi, UseOfAStepOverItsTime) {
+  const auto id = create();
+  const auto path = "/v1/jobs/" + id + "/steps/0/usage";
+  EXPECT_EQ(ask("GET", path).status, 404) << "queued";
+  const core::UsageSample first{250'000, 125'000, 4096, 2}, second{500'000, 250'500, 8192, 1};
+  on_loop([&] {
+    Progress progress;
+    progress.steps.push_back({"run", {}, false});
+    jobs.running[id] = progress;
+    RunningSandbox running;
+    running.inspection.samples = {first};
+    jobs.running_sandbox = running;
+  });
+  const nlohmann::json one = {{"wall_time_ms", 250.0}, {"cpu_time_ms", 125.0}, {"memory_bytes", 4096}, {"processes", 2}};
+  EXPECT_EQ(ask("GET", path).json(), nlohmann::json({{"samples", {one}}}));
+  on_loop([&] {
+    core::JobResult result;
+    core::StepResult step;
+    step.outcome.samples = {first, second};
+    result.steps.push_back(step);
+    jobs.end_with(id, std::move(result));
+  });
+  const auto document = ask("GET", path).json();
+  ASSERT_EQ(document["samples"].size(), 2U);
+  EXPECT_EQ(document["samples"][0], one);
+  EXPECT_EQ(document["samples"][1]["cpu_time_ms"], 250.5);
+  EXPECT_FALSE(ask("GET", "/v1/jobs/" + id).json()["steps"][0].contains("samples")) << "not in the job's own document";
+  for (const char* other : {"/steps/1/usage", "/steps/x/usage", "/tests/0/usage"})
+    EXPECT_EQ(ask("GET", "/v1/jobs/" + id + other).status, 404) << other;
+}
+
 TEST_F(HttpApi, OutputOfATest) {
   const auto id = create();
   on_loop([&] {

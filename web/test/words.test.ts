@@ -5,7 +5,7 @@ import { words } from '../src/pages/draft';
 import { chosenLimits } from '../src/pages/limit_fields';
 import { parseRoute } from '../src/route';
 import { explain } from '../src/verdict';
-import { type Sample, sampled } from '../src/pages/usage';
+import { cpusInUse } from '../src/pages/usage';
 import type { Language, Part, System } from '../src/api/types';
 
 const part = (more: Partial<Part>): Part => ({
@@ -24,12 +24,10 @@ describe('figures', () => {
     expect(ago('2030-01-01T00:00:10Z', now)).toBe('50 s ago');
     expect(ago('2029-12-31T23:00:00Z', now)).toBe('1 h ago');
   });
-  it('over time are bounded, and reach from the first to the last', () => {
-    let samples: Sample[] = [];
-    for (let seconds = 0; seconds < 20_000; ++seconds) samples = sampled(samples, { seconds, memory_bytes: seconds, processes: 1 });
-    expect(samples.length).toBeLessThanOrEqual(3_600);
-    expect([samples[0]?.seconds, samples[samples.length - 1]?.seconds]).toEqual([0, 19_999]);
-    expect(sampled(samples, { seconds: 5, memory_bytes: 0, processes: 1 })).toBe(samples);
+  it('tell the CPUs in use between two looks', () => {
+    const look = (wall_time_ms: number, cpu_time_ms: number) => ({ wall_time_ms, cpu_time_ms, memory_bytes: 1, processes: 1 });
+    expect(cpusInUse([look(250, 125), look(500, 625), look(500, 625), look(1000, 625)])).toEqual([0.5, 2, 0, 0]);
+    expect(cpusInUse([])).toEqual([]);
   });
 });
 

@@ -17,6 +17,7 @@ import { type Catalogue, useCatalogue } from './catalogue';
 import { Kernel } from './namespaces';
 import { type LogName, type Run, useRun } from './run';
 import { Share } from './run_view';
+import { UsageCard } from './usage';
 
 const Terminal = lazy(() => import('../terminal/terminal').then((module) => module.Terminal));
 
@@ -71,6 +72,7 @@ function Loaded({ run, job, request, catalogue }: LoadedProps): JSX.Element {
           {job.tests.length > 0 && <Tests run={run} job={job} request={request} />}
           {running && hasTerminal(request) && <ProgramCard job={job} />}
           {running && <ShellCard job={job} />}
+          <UsageCard job={job} running={run.step} />
           <Kernel job={job} />
         </div>
         <aside class="stack" aria-label="About this job">

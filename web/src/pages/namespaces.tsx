@@ -1,26 +1,15 @@
-// The sandbox of a running job as the kernel sees it, and what it used while the page was open.
+// The sandbox of a running job as the kernel sees it.
 import type { JSX } from 'preact';
-import { useState } from 'preact/hooks';
 import type { Job, Namespaces } from '../api/types';
 import { bytes, count } from '../format';
 import { usePoll } from '../ui/poll';
-import { type Sample, sampled, UsageCard } from './usage';
 
 const REFRESH_MS = 1_000;
 
-export function Kernel({ job }: { job: Job }): JSX.Element {
-  const [samples, setSamples] = useState<Sample[]>([]);
+export function Kernel({ job }: { job: Job }): JSX.Element | null {
   const running = job.state === 'running';
-  const { value } = usePoll<Namespaces>(running ? `/v1/jobs/${job.id}/namespaces` : undefined, REFRESH_MS, (now) => {
-    const seconds = Math.max(0, (Date.now() - Date.parse(job.started_at ?? job.created_at)) / 1000);
-    setSamples((known) => sampled(known, { seconds, memory_bytes: now.memory_bytes, processes: now.processes_now }));
-  });
-  return (
-    <>
-      <UsageCard samples={samples} />
-      {running && value !== undefined && <NamespacesCard value={value} />}
-    </>
-  );
+  const { value } = usePoll<Namespaces>(running ? `/v1/jobs/${job.id}/namespaces` : undefined, REFRESH_MS);
+  return running && value !== undefined ? <NamespacesCard value={value} /> : null;
 }
 
 function NamespacesCard({ value }: { value: Namespaces }): JSX.Element {
