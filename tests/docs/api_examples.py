@@ -28,7 +28,8 @@ LEAVING = {"image": "host", "artifacts": ["out/**"], "labels": {"user": "42"},
            "steps": [{"command": "mkdir out; echo hello >out/a.txt"}, {"command": "seq 10000; exit 3"}]}
 RUNNING = {"image": "host", "steps": [{"command": "echo begun; sleep 3"}, {"command": "seq 500"}], "limits": {"wall_time_ms": 60000}}
 HOOKED = RUNNING | {"webhook": {"url": "https://example.org/hook", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}}
-JOBS = [("/webhook", HOOKED, "running"), ("artifacts", LEAVING, "finished"), ("/stdout", LEAVING, "finished"),
+ASKING = {"image": "host", "steps": [{"command": "read answer"}], "interactive": True}
+JOBS = [("attach $id", ASKING, "running"), ("/webhook", HOOKED, "running"), ("artifacts", LEAVING, "finished"), ("/stdout", LEAVING, "finished"),
         ("$id", RUNNING, "running")]
 
 
@@ -67,6 +68,8 @@ def main():
         directory = pathlib.Path(name)
         directory.chmod(0o755)
         (directory / "big.bin").write_bytes(b"1\n" * 500_000)
+        for program in ("guess.py", "game.py"):
+            (directory / program).write_text("print('hello', input('name? '))\n")
         with open(directory / "log", "wb") as log:
             server = subprocess.Popen([BAILIFFD, "--listen", "127.0.0.1:0", "--data", name + "/data", "--languages", LANGUAGES, "--slots", "2",
                                        "--cgroup-parent", f"bailiff-examples-{os.getpid()}", "--drain-seconds", "1"],
