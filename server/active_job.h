@@ -22,6 +22,7 @@ struct ActiveJob {
 
   std::string id, owner;
   int attempt;
+  std::string traceparent;  // empty: none
   const std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   bool cancelled = false;    // the client asked for its end
   bool interrupted = false;  // the server is going down: back into the queue

@@ -13,6 +13,7 @@
 #include "server/api_submission.h"
 #include "server/http_fields.h"
 #include "server/image_service.h"
+#include "server/trace_context.h"
 
 namespace bailiff::server {
 namespace {
@@ -38,7 +39,8 @@ std::vector<Fault> take_faults_of(std::vector<Fault>& all, std::size_t index) {
 using Accepted = std::vector<std::expected<AcceptedJob, Problem>>;
 
 /// Each job of the body by itself; a Problem where the body as a whole is faulty.
-std::expected<Accepted, Problem> jobs_of(const std::string& body, const ApiContext& context, std::size_t most, const std::string& owner) {
+std::expected<Accepted, Problem> jobs_of(const std::string& body, const ApiContext& context, std::size_t most, const std::string& owner,
+                                         const std::string& traceparent) {
   auto parsed = parse_json(body);
   if (!parsed) return std::unexpected(std::move(parsed.error()));
   Faults faults;
@@ -53,7 +55,8 @@ std::expected<Accepted, Problem> jobs_of(const std::string& body, const ApiConte
   auto& duplicates = parsed->duplicates;
   if (faults.empty())
     for (std::size_t i = 0; i < jobs->size(); ++i)
-      accepted.push_back(accept_job((*jobs)[i], duplicates.empty() ? std::vector<Fault>() : take_faults_of(duplicates, i), context, owner));
+      accepted.push_back(
+          accept_job((*jobs)[i], duplicates.empty() ? std::vector<Fault>() : take_faults_of(duplicates, i), context, owner, traceparent));
   for (auto& fault : faults.take()) duplicates.push_back(std::move(fault));
   if (duplicates.empty()) return accepted;
   return std::unexpected(Problem{422, "the batch has faults; each is listed with its place", std::move(duplicates), {}});
@@ -121,7 +124,10 @@ awaitable<Response> Api::create_batch(Call call) {
   if (key && !is_idempotency_key(*key)) co_return problem_response(faulty_idempotency_key());
   const auto& body = call.request.body;
   const std::string owner = call.caller.key_id;
-  auto prepare = [&body, &owner, &context = context_, most = bounds_.batch_jobs] { return jobs_of(body, context, most, owner); };
+  const std::string trace = traceparent_of(call.request.header("traceparent").value_or("")).value_or("");
+  auto prepare = [&body, &owner, &trace, &context = context_, most = bounds_.batch_jobs] {
+    return jobs_of(body, context, most, owner, trace);
+  };
   auto accepted = co_await run_aside(body.size() > kLargeBytes, std::move(prepare));
   if (!accepted) co_return problem_response(accepted.error());
   const auto batch = std::make_shared<Batch>();

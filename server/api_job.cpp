@@ -158,6 +158,7 @@ core::Result<Json> compose_job(const storage::StoredJob& job, storage::Store& st
                  {"image_digest", head.field("image_digest")},
                  {"labels", Json::object()},
                  {"priority", job.priority},
+                 {"traceparent", head.field("traceparent")},
                  {"owner", job.owner.empty() ? Json(nullptr) : Json(job.owner)}};
   for (const auto& [key, value] : job.labels) object["labels"][key] = value;
   Json result = read_result(job);
@@ -189,6 +190,13 @@ Json stored_samples(const storage::StoredJob& job, std::size_t step) {
   const Json result = Json::parse(job.result, nullptr, false);
   if (!result.is_object() || !result.contains("steps") || step >= result["steps"].size()) return nullptr;
   return result["steps"][step].value("samples", Json::array());
+}
+
+std::string stored_traceparent(const std::string& request) {
+  HeadReader head;
+  nlohmann::json::sax_parse(request, &head);
+  const Json value = head.field("traceparent");
+  return value.is_string() ? value.get<std::string>() : "";
 }
 
 core::Interactive interactive_of(const storage::StoredJob& job) {

@@ -24,6 +24,8 @@ struct OutputPolicy {
 [[nodiscard]] core::Result<core::Json> compose_job(const storage::StoredJob& job, storage::Store& store, const OutputPolicy& policy,
                                                    bool paused = false);
 
+/// The trace that it belongs to; empty: none. Of NewJob::request.
+[[nodiscard]] std::string stored_traceparent(const std::string& request);
 /// As its request said.
 [[nodiscard]] core::Interactive interactive_of(const storage::StoredJob& job);
 

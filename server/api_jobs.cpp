@@ -14,6 +14,7 @@
 #include "server/async_result.h"
 #include "server/http_fields.h"
 #include "server/image_service.h"
+#include "server/trace_context.h"
 
 namespace bailiff::server {
 namespace {
@@ -23,10 +24,11 @@ using boost::asio::awaitable;
 constexpr std::size_t kLargeBytes = 64 * 1024;  // some 0.5 ms of JSON work
 constexpr int kMostListed = 200, kListedAtOnce = 8;
 
-std::expected<AcceptedJob, Problem> new_job_of(const std::string& body, const ApiContext& context, const std::string& owner) {
+std::expected<AcceptedJob, Problem> new_job_of(const std::string& body, const ApiContext& context, const std::string& owner,
+                                               const std::string& traceparent) {
   auto parsed = parse_json(body);
   if (!parsed) return std::unexpected(std::move(parsed.error()));
-  auto accepted = accept_job(parsed->value, std::move(parsed->duplicates), context, owner);
+  auto accepted = accept_job(parsed->value, std::move(parsed->duplicates), context, owner, traceparent);
   if (accepted) accepted->job.request_digest = sha256_digest(body);
   return accepted;
 }
@@ -170,7 +172,8 @@ awaitable<Response> Api::create_job(Call call) {
   if (!call.query.empty()) co_return problem_response(400, "this call takes no query parameters");
   const auto& body = call.request.body;
   const std::string owner = call.caller.key_id;
-  auto prepare = [&body, &owner, &context = context_] { return new_job_of(body, context, owner); };
+  const std::string trace = traceparent_of(call.request.header("traceparent").value_or("")).value_or("");
+  auto prepare = [&body, &owner, &trace, &context = context_] { return new_job_of(body, context, owner, trace); };
   auto accepted = co_await run_aside(body.size() > kLargeBytes, std::move(prepare));
   if (!accepted) co_return problem_response(accepted.error());
   const auto fault = co_await look_into_archive(*accepted);

@@ -43,8 +43,9 @@ struct RequestRules {
 /// The limits that its files must fit in.
 [[nodiscard]] core::Limits workspace_limits(const core::JobSpec& spec, const RequestRules& rules);
 
-/// The document for NewJob::request.
-[[nodiscard]] std::string stored_request(const core::JobSpec& spec, const images::Catalogue& catalogue);
+/// The document for NewJob::request. `traceparent`: of the trace that the job belongs to; empty: none.
+[[nodiscard]] std::string stored_request(const core::JobSpec& spec, const images::Catalogue& catalogue,
+                                         const std::string& traceparent = {});
 /// Back again, for whoever runs the job. Limits were checked when the job was accepted and are not compared with today's ceilings (apply
 /// core::at_most). A Problem where the language or image is no longer offered, or the image has another digest than at the submission; its
 /// detail may be shown to the client.

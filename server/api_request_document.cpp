@@ -79,7 +79,7 @@ Json request_to_json(const core::JobSpec& spec) {
 
 }  // namespace
 
-std::string stored_request(const core::JobSpec& spec, const images::Catalogue& catalogue) {
+std::string stored_request(const core::JobSpec& spec, const images::Catalogue& catalogue, const std::string& traceparent) {
   Json document = Json::object();
   const images::Language* language = spec.language ? catalogue.find_language(*spec.language) : nullptr;
   if (spec.language) document["language"] = *spec.language;
@@ -88,6 +88,7 @@ std::string stored_request(const core::JobSpec& spec, const images::Catalogue& c
   const auto image = catalogue.find_image(image_name);
   document["image"] = image_name;
   document["image_digest"] = image != nullptr ? Json(image->digest) : Json(nullptr);
+  if (!traceparent.empty()) document["traceparent"] = traceparent;
   // Beside the request, which is not read to tell it.
   if (spec.interactive != core::Interactive::no)
     document["interactive"] = spec.interactive == core::Interactive::terminal ? "terminal" : "pipe";

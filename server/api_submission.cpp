@@ -16,7 +16,7 @@ constexpr std::size_t kMaxKeyBytes = 255;
 }  // namespace
 
 std::expected<AcceptedJob, Problem> accept_job(const nlohmann::json& request, std::vector<Fault> duplicates, const ApiContext& context,
-                                               const std::string& owner) {
+                                               const std::string& owner, const std::string& traceparent) {
   RequestRules rules{context.catalogue, context.default_limits, context.ceiling, !context.lacks("cgroup.blkio"), context.webhooks};
   rules.blob_bytes = [&](const std::string& digest) -> std::optional<std::uint64_t> {
     const auto blob = context.store.blob(owner, digest, 0, 0);
@@ -33,7 +33,7 @@ std::expected<AcceptedJob, Problem> accept_job(const nlohmann::json& request, st
   job.blobs = blobs_of(*spec);
   job.priority = spec->priority;
   job.labels = spec->labels;
-  job.request = stored_request(*spec, context.catalogue);
+  job.request = stored_request(*spec, context.catalogue, traceparent);
   if (spec->webhook) {
     auto& [url, secret] = *spec->webhook;
     auto origin = parse_webhook_url(url, context.webhooks)->origin();

@@ -22,7 +22,8 @@ struct AcceptedJob {
 };
 /// Pointers of the faults begin at the job; `duplicates` are those that its text had. `owner` is whose blobs it may name.
 [[nodiscard]] std::expected<AcceptedJob, Problem> accept_job(const nlohmann::json& request, std::vector<Fault> duplicates,
-                                                             const ApiContext& context, const std::string& owner);
+                                                             const ApiContext& context, const std::string& owner,
+                                                             const std::string& traceparent = {});
 /// Why its archive cannot be unpacked under its limits; nothing: it can be, or it has none. Blocks, as long as that takes. Any thread.
 [[nodiscard]] std::optional<Problem> fault_of_archive(const AcceptedJob& job, const ApiContext& context);
 /// A blob that it names was there, and was not any more when the job was stored.

@@ -127,6 +127,7 @@ asio::awaitable<void> JobQueue::run_claimed(storage::ClaimedJob claimed, SlotLea
   if (claimed.attempt == 1) metrics_.job_started(core::age(claimed.created_us));
   const auto job = std::make_shared<ActiveJob>(claimed.id, claimed.owner, claimed.attempt, io_.get_executor());
   active_[job->id] = job;
+  job->traceparent = stored_traceparent(claimed.request);
   job->interrupted = giving_up_;
   job->progressed = [this, id = job->id]() { watches_.tell(id, false); };
   job->tell_progress();
@@ -195,7 +196,7 @@ asio::awaitable<void> JobQueue::commit_result(ActiveJob& job, core::JobResult re
   if (!written) co_return;
   forget_unfinished(job.id);
   metrics_.job_finished(verdict, std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - job.started));
-  log_info("job finished", {{"job", job.id}, {"attempt", job.attempt}, {"verdict", core::name(verdict)}});
+  log_info("job finished", {{"job", job.id}, {"attempt", job.attempt}, {"verdict", core::name(verdict)}, {"traceparent", job.traceparent}});
 }
 
 asio::awaitable<void> JobQueue::commit_requeue(ActiveJob& job) {

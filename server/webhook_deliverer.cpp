@@ -5,8 +5,10 @@
 #include <boost/asio/detached.hpp>
 
 #include "core/clock.h"
+#include "server/api_job.h"
 #include "server/async_result.h"
 #include "server/log.h"
+#include "server/trace_context.h"
 #include "server/webhook_message.h"
 
 namespace bailiff::server {
@@ -57,6 +59,7 @@ core::Result<Message> message_of(const std::string& job_id, storage::Store& stor
   message.headers = {{"webhook-id", job_id},
                      {"webhook-timestamp", std::to_string(now_s)},
                      {"webhook-signature", webhook_signature(*key, job_id, now_s, *payload)}};
+  if (const auto trace = stored_traceparent(job->request); !trace.empty()) message.headers.emplace_back("traceparent", next_span(trace));
   message.target = std::move(*target);
   message.body = std::move(*payload);
   return message;

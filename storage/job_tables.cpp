@@ -1,6 +1,7 @@
 #include "storage/job_tables.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace bailiff::storage {
@@ -97,22 +98,38 @@ std::vector<std::string> JobTables::owners_queued() {
   return owners;
 }
 
+/// The owner's next job: of the highest priority the oldest, and now and then the oldest of all, so that none waits for ever behind others
+/// of the same owner. Nothing: it has none queued.
+std::optional<ClaimedJob> JobTables::next_of(const std::string& owner) {
+  Query first = connection_.query("SELECT id, attempt, created_us, priority FROM jobs INDEXED BY jobs_queued "
+                                  "WHERE state = 'queued' AND owner = ? AND priority < ? ORDER BY priority DESC, id LIMIT 1");
+  const bool any_priority = ++turns_[owner] % kTurnsToTheOldest == 0;
+  std::optional<ClaimedJob> next;
+  for (int below = std::numeric_limits<int>::max();;) {
+    first->bindNoCopy(1, owner);
+    first->bind(2, below);
+    if (!first->executeStep()) return next;
+    if (const std::string id = first->getColumn(0).getString(); !next || id < next->id) {
+      next.emplace();
+      next->id = id;
+      next->attempt = first->getColumn(1).getInt() + 1;
+      next->created_us = first->getColumn(2).getInt64();
+    }
+    if (!any_priority) return next;
+    below = first->getColumn(3).getInt();
+    first->reset();
+  }
+}
+
 core::Result<std::optional<ClaimedJob>> JobTables::claim(std::int64_t now_us, const PickOwner& pick) {
   const auto owners = owners_queued();
   if (owners.empty()) return std::nullopt;
   const auto owner = pick(owners);
   if (!owner) return std::nullopt;
-  ClaimedJob job;
+  auto next = next_of(*owner);
+  if (!next) return core::error(core::ErrorKind::internal, "an owner without queued jobs was picked");
+  ClaimedJob job = std::move(*next);
   job.owner = *owner;
-  {
-    Query next = connection_.query("SELECT id, attempt, created_us FROM jobs INDEXED BY jobs_queued "
-                                   "WHERE state = 'queued' AND owner = ? ORDER BY priority DESC, id LIMIT 1");
-    next->bindNoCopy(1, job.owner);
-    if (!next->executeStep()) return core::error(core::ErrorKind::internal, "an owner without queued jobs was picked");
-    job.id = next->getColumn(0).getString();
-    job.attempt = next->getColumn(1).getInt() + 1;
-    job.created_us = next->getColumn(2).getInt64();
-  }
   Query lease = connection_.query("UPDATE jobs SET state = 'running', attempt = ?, started_us = ? WHERE id = ?");
   lease->bind(1, job.attempt);
   lease->bind(2, now_us);

@@ -2,6 +2,7 @@
 // The writes of store.h as SQL, each inside a transaction that the caller has begun. A Result's error means that the caller must roll the
 // savepoint of this write back; SQLite::Exception leaves these functions.
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -54,13 +55,16 @@ class JobTables {
  private:
   std::optional<core::Result<Submitted>> submitted_before(const NewJob& job);
   std::vector<std::string> owners_queued();
+  std::optional<ClaimedJob> next_of(const std::string& owner);
   core::Status insert_job(const NewJob& job);
   void insert_output(const std::string& id, const Output& output);
   core::Status end_lease(const Finish& finish);
   void tell_end(const std::string& id, std::int64_t now_us);
   core::Error lease_error(const std::string& id, int attempt);
 
+  static constexpr std::uint64_t kTurnsToTheOldest = 16;
   Connection& connection_;
+  std::map<std::string, std::uint64_t> turns_;  // of an owner: jobs of its that were claimed
   bool has_webhooks_;  // some job has or had one: where nobody uses them, no end of a job looks for one
   Change change_;
 };

@@ -162,8 +162,8 @@ class Store {
   virtual void submit(NewJob job, Callback<Submitted> done) = 0;
   /// All of them in one transaction, or none: `id`s in the order of the jobs. conflict: of one of them, as submit().
   virtual void submit_all(std::vector<NewJob> jobs, Callback<std::vector<Submitted>> done) = 0;
-  /// The next queued job of the owner that `pick` names, by priority (higher first), then age: now running, its attempt one higher. Nothing
-  /// where the queue is empty or none was picked.
+  /// The next queued job of the owner that `pick` names, by priority (higher first), then age, and each 16th time of that owner by age
+  /// alone, so that none waits for ever: now running, its attempt one higher. Nothing where the queue is empty or none was picked.
   virtual void claim(std::int64_t now_us, PickOwner pick, Callback<std::optional<ClaimedJob>> done) = 0;
   virtual void finish(Finish finish, Callback<void> done) = 0;
   /// Back into the queue (a slot died, a drain). The attempt must hold the lease. One whose cancel was requested is finished as

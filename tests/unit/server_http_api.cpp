@@ -288,6 +288,16 @@ TEST_F(HttpApi, OutputOfAFinishedStep) {
     EXPECT_EQ(ask("GET", "/v1/jobs/" + id + other).status, 404) << other;
 }
 
+TEST_F(HttpApi, AJobIsKeptWithItsTrace) {
+  start();
+  const std::string trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  const auto made = post(kJob, "traceparent: " + trace + "\r\n").json();
+  EXPECT_EQ(made["traceparent"], trace);
+  EXPECT_TRUE(post(kJob, "traceparent: 00-malformed\r\n").json()["traceparent"].is_null());
+  EXPECT_TRUE(post(kJob).json()["traceparent"].is_null());
+  EXPECT_FALSE(ask("GET", "/v1/jobs/" + made["id"].get<std::string>() + "/request").json().contains("traceparent"));
+}
+
 TEST_F(HttpApi, UseOfAStepOverItsTime) {
   const auto id = create();
   const auto path = "/v1/jobs/" + id + "/steps/0/usage";

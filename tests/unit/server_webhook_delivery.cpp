@@ -89,7 +89,8 @@ class WebhookDelivery : public ::testing::Test {
     storage::NewJob job;
     job.id = id;
     job.created_us = core::unix_us();
-    job.request = R"({"language": "cpp", "image": "host", "image_digest": null, "request": {}})";
+    job.request = R"({"language": "cpp", "image": "host", "image_digest": null,
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "request": {}})";
     job.webhook = storage::Webhook{url, kSecret, origin.empty() ? url : origin};
     EXPECT_TRUE(answer<storage::Submitted>([&](auto done) { store_->submit(job, std::move(done)); }));
   }
@@ -155,6 +156,8 @@ TEST_F(WebhookDelivery, AReceiverIsToldOnceAndCanCheckWhoTellsIt) {
   EXPECT_EQ(message.headers.at("user-agent"), "bailiff/" BAILIFF_VERSION);
   EXPECT_EQ(message.headers.at("host"), receiver.url().substr(7, receiver.url().find("/hook") - 7));
   EXPECT_EQ(message.headers.at("webhook-id"), "01");
+  const auto trace = message.headers.at("traceparent");
+  EXPECT_TRUE(trace.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && !trace.contains("b7ad6b7169203331")) << trace;
   const auto time = std::stoll(message.headers.at("webhook-timestamp"));
   EXPECT_GE(time, before);
   EXPECT_LE(time, core::unix_us() / 1'000'000);

@@ -105,6 +105,16 @@ TEST_P(StoreTest, ForgetsTheOldestFinishedJobsAFewAtATime) {
   EXPECT_EQ(depth(), Depth(1, 1));
 }
 
+TEST_P(StoreTest, NoJobWaitsForEverBehindItsOwnersOthers) {
+  ASSERT_TRUE(submit(store(), new_job("a", -10)));
+  int claims = 0;
+  for (std::string claimed; claimed != "a" && claims < 100; ++claims) {
+    ASSERT_TRUE(submit(store(), new_job("b" + std::to_string(1000 + claims), 10)));
+    claimed = claim(store()).id;
+  }
+  EXPECT_EQ(claims, 16);
+}
+
 TEST_P(StoreTest, AClaimIsALeaseWithAnAttempt) {
   ASSERT_TRUE(submit(store(), new_job("a")));
   const ClaimedJob first = claim(store(), 77);
