@@ -8,6 +8,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <random>
+#include <thread>
 
 #include "tests/system/server_process.h"
 
@@ -193,6 +198,68 @@ TEST_F(SurvivalTest, ADeadSlotCostsOneAttempt) {
     EXPECT_EQ(job.at("attempt"), 2);
   }
   EXPECT_EQ(children_of(server_->launcher()).size(), 2u);
+}
+
+/// Rounds of a test that can go on for ever.
+int rounds() {
+  const char* asked = std::getenv("BAILIFF_TEST_ROUNDS");
+  return asked == nullptr ? 8 : std::atoi(asked);
+}
+
+// In each round jobs are accepted, run and end while something is killed at a random instant: bailiffd, the launcher, every slot, all of
+// them at once. A create whose answer was lost is sent again, as a client would, with its key.
+TEST_F(SurvivalTest, RandomKillsUnderLoadLoseAndRepeatNothing) {
+  constexpr int kJobs = 10;
+  std::mt19937 random(20'261'127);
+  const auto begin = [&] { start({"--slots", "2", "--max-attempts", "1000"}); };
+  begin();
+  std::vector<std::string> ids;
+  for (int round = 0; round < rounds() && !HasFailure(); ++round) {
+    Json batch = {{"jobs", Json::array()}};
+    for (int i = 0; i < kJobs; ++i) batch["jobs"].push_back(slow(std::to_string(round * kJobs + i), "0.0" + std::to_string(random() % 10)));
+    const std::vector<std::string> key = {"Idempotency-Key: round " + std::to_string(round)};
+    HttpAnswer answer;
+    std::thread client([&, http = http()] { answer = http.post("/v1/jobs:batch", batch, key); });
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % 400'000));
+    const pid_t server = server_->pid(), launcher = server_->launcher();
+    const auto slots = children_of(launcher);
+    const int victim = round % 4;
+    remember_processes();
+    if (victim == 2 || victim == 3)
+      for (const pid_t slot : slots) ::kill(slot, SIGKILL);
+    if (victim == 1 || victim == 3) ::kill(launcher, SIGKILL);
+    if (victim == 0 || victim == 3) ::kill(server, SIGKILL);
+    client.join();
+    if (victim != 2) {
+      EXPECT_TRUE(server_->wait_for_end(std::chrono::seconds(30))) << "round " << round;
+      server_.reset();
+      expect_nothing_left();
+      begin();
+    }
+    ASSERT_TRUE(eventually([&] { return (answer = http().post("/v1/jobs:batch", batch, key)).status == 200; })) << answer.body;
+    for (const auto& item : answer.json().at("items")) ids.push_back(item.at("job").at("id"));
+  }
+  ASSERT_EQ(std::set(ids.begin(), ids.end()).size(), ids.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const auto job = wait(ids[i]);
+    EXPECT_EQ(job.at("verdict"), "ok") << job.dump(2);
+    EXPECT_EQ(job.at("steps").at(0).at("stdout"), std::to_string(i) + "\n");
+  }
+  std::size_t stored = 0;
+  std::string cursor;
+  do {
+    const auto page = http().get("/v1/jobs?limit=200" + cursor).json();
+    stored += page.at("items").size();
+    const auto& next = page.at("next_cursor");
+    cursor = next.is_null() ? "" : "&cursor=" + next.get<std::string>();
+  } while (!cursor.empty());
+  EXPECT_EQ(stored, ids.size());
+  const auto log = log_text();
+  std::map<std::string, int> ends;
+  const std::string line = "event=\"job finished\" job=";
+  for (auto at = log.find(line); at != std::string::npos; at = log.find(line, at + 1)) ++ends[log.substr(at + line.size(), 26)];
+  for (const auto& [id, times] : ends) EXPECT_EQ(times, 1) << id;
+  std::printf("%zu jobs, %d rounds\n", ids.size(), rounds());
 }
 
 TEST_F(SurvivalTest, ADeadLauncherEndsTheServerAndLosesNothing) {
