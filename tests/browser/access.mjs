@@ -12,6 +12,17 @@ for i in range(16): print("\x1b[%dmcolour %d\x1b[0m \x1b[%dmon it\x1b[0m" % (i +
 print("\x1b[38;2;250;220;20mtrue colour\x1b[0m \x1b[48;2;250;220;20mon it\x1b[0m \x1b[2mdim\x1b[0m \x1b[7minverse\x1b[0m", flush=True)
 `;
 
+// For the plots: work, memory, a process.
+const USE = `
+import os
+for i in range(6):
+    until = time.process_time() + 0.1 * i
+    while time.process_time() < until: pass
+    held = 'x' * (8000000 * i)
+    time.sleep(0.2)
+if os.fork() == 0: time.sleep(300)
+`;
+
 export function accessible(the) {
   test('axe finds nothing serious on any page', async () => {
     const { server, browser: { page } } = the;
@@ -28,7 +39,7 @@ export function accessible(the) {
       await server.finished(id);
       places[`job-${name}`] = `/jobs/${id}`;
     }
-    const running = await server.create({ language: 'python', source: `${COLOURS}time.sleep(300)`, limits: { wall_time_ms: 400000 } });
+    const running = await server.create({ language: 'python', source: `${COLOURS}${USE}time.sleep(300)`, limits: { wall_time_ms: 400000 }, interactive: { tty: true } });
     places['job-running'] = `/jobs/${running}`;
     const found = [];
     for (const [theme, size] of LOOKS) {
@@ -56,8 +67,10 @@ async function settle(page, name) {
   if (name === 'system') await page.locator('.plot canvas').waitFor();
   if (name === 'job-running') {
     await page.getByRole('region', { name: 'Namespaces and cgroup' }).waitFor();
+    await page.getByRole('region', { name: 'Resource use' }).locator('canvas').first().waitFor();
     await page.getByRole('button', { name: /Open a shell/ }).click();
-    await page.locator('.xterm-rows').waitFor();
+    await page.getByRole('button', { name: 'Type to the program' }).click();
+    await page.locator('.xterm-rows').nth(1).waitFor();
   }
   if (name.startsWith('job-') && name !== 'job-running') await page.locator('[data-verdict]').waitFor();
   if (name === 'job-tests') await page.getByRole('button', { name: 'Show test two' }).click();

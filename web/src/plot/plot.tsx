@@ -47,7 +47,7 @@ export function Plot({ name, times, series, show, clock = false, height = 160 }:
         scales: { x: { time: clock }, y: { range: (_u, _least, most) => [0, most > 0 ? most * 1.1 : 1] } },
         axes: [
           clock ? axis : { ...axis, values: (_u, ticks) => ticks.map((tick) => `${tick} s`) },
-          { ...axis, size: 70, values: (_u, ticks) => ticks.map((tick) => show(tick)) },
+          { ...axis, size: 70, space: 24, values: (_u, ticks) => ticks.map((tick) => show(tick)) },
         ],
         series: [
           clock ? {} : { label: 'Time', value: (_u, value) => (value === null ? '–' : `${value.toFixed(2)} s`) },
