@@ -21,7 +21,8 @@ struct Stat {
 
 Stat stat_of(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  std::string text;
+  std::getline(file, text, '\0');  // a process that dies meanwhile is a failed read, which an iterator would throw
   const auto name_end = text.rfind(')');  // the name may hold anything
   if (name_end == std::string::npos) return {};
   std::istringstream fields(text.substr(name_end + 1));

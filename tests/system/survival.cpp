@@ -219,9 +219,10 @@ TEST_F(SurvivalTest, RandomKillsUnderLoadLoseAndRepeatNothing) {
     for (int i = 0; i < kJobs; ++i) batch["jobs"].push_back(slow(std::to_string(round * kJobs + i), "0.0" + std::to_string(random() % 10)));
     const std::vector<std::string> key = {"Idempotency-Key: round " + std::to_string(round)};
     HttpAnswer answer;
-    std::thread client([&, http = http()] { answer = http.post("/v1/jobs:batch", batch, key); });
+    std::jthread client([&, http = http()] { answer = http.post("/v1/jobs:batch", batch, key); });
     std::this_thread::sleep_for(std::chrono::microseconds(random() % 400'000));
     const pid_t server = server_->pid(), launcher = server_->launcher();
+    ASSERT_TRUE(server > 1 && launcher > 1) << launcher;  // below are kills
     const auto slots = children_of(launcher);
     const int victim = round % 4;
     remember_processes();
