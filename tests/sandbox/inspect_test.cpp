@@ -40,8 +40,7 @@ TEST_F(SandboxTest, InspectTellsOfNamespaces) {
 // Two processes spin for a while, then one holds 20 MB and waits.
 TEST_F(SandboxTest, UseOverTimeIsToldWhileItRunsAndInTheEnd) {
   auto request = shell_step(
-      victim({}),
-      "i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done & wait; a=$(head -c 20000000 /dev/zero | tr '\\0' x); echo held; sleep 1");
+      victim({}), "i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done & wait; a=$(yes | head -c 20000000); echo held; (sleep 1; :) & wait");
   request.limits.cpu_time_us = 60'000'000;
   request.limits.memory_bytes = 256 << 20;
   BesideStep step(slot(1), std::move(request), "held");

@@ -118,7 +118,7 @@ TEST_F(AttachTest, OneThatWaitsInTheQueueIsAttachedAlready) {
 }
 
 TEST_F(AttachTest, ATerminal) {
-  const auto id = begin("stty size; read a; echo got $a; stty -echo; read b; echo done", {{"tty", true}});
+  const auto id = begin("stty size; read a; echo got $a; stty -echo; echo secret?; read b; echo done", {{"tty", true}});
   const int ours = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
   int unlock = 0;
   ASSERT_EQ(::ioctl(ours, TIOCSPTLCK, &unlock), 0);
@@ -137,6 +137,7 @@ TEST_F(AttachTest, ATerminal) {
   EXPECT_TRUE(appears("24 80\r\n")) << screen;
   type("word\r");
   EXPECT_TRUE(appears("word\r\ngot word\r\n")) << screen;
+  EXPECT_TRUE(appears("secret?")) << screen;
   type("hidden\r");
   EXPECT_TRUE(appears("done\r\n")) << screen;
   EXPECT_TRUE(appears("bailiff: ok")) << screen;

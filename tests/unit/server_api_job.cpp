@@ -68,6 +68,7 @@ TEST(ApiJob, HasTheFieldsOfTheContract) {
                                              "image_digest",
                                              "labels",
                                              "priority",
+                                             "traceparent",
                                              "owner",
                                              "steps",
                                              "tests",

@@ -289,7 +289,6 @@ TEST_F(HttpApi, OutputOfAFinishedStep) {
 }
 
 TEST_F(HttpApi, AJobIsKeptWithItsTrace) {
-  start();
   const std::string trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
   const auto made = post(kJob, "traceparent: " + trace + "\r\n").json();
   EXPECT_EQ(made["traceparent"], trace);
