@@ -57,8 +57,8 @@ TEST_F(SandboxTest, AProgramAboveItsShareOfACpuIsThrottledAndSaysSo) {
   };
   for (const char* threads : {"1", "2"}) {  // two get no more than one
     const auto ran = attack({"burst", threads, "40"}, Verdict::ok, tenth_of_a_cpu);
-    // What the first and the last period let pass at once is not waited for.
-    EXPECT_GT(ran.outcome().usage.wall_us, ran.outcome().usage.cpu_us * 10 - 2 * kCpuPeriodUs) << describe(ran);
+    // What the first and the last period let pass at once is not waited for, and each CPU may overrun its slice by a tick of the clock.
+    EXPECT_GT(ran.outcome().usage.wall_us, ran.outcome().usage.cpu_us * 10 - 5 * kCpuPeriodUs) << describe(ran);
     EXPECT_GT(ran.evidence("throttled_ms"), 50) << describe(ran);
   }
 }
