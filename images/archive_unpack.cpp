@@ -23,9 +23,14 @@ std::optional<std::string> text_of(const Json& value) {
 }
 
 /// The worker read a stranger's bytes, so nothing that it says is taken for granted.
-core::Result<std::vector<UnpackedArchive::Entry>> understand(const Json& document, std::uint64_t spooled, std::uint64_t most) {
+core::Result<std::vector<UnpackedArchive::Entry>> understand(const Json& document, std::uint64_t spooled, const UnpackBounds& bounds) {
   const auto files = document.find("files");
-  if (files == document.end() || !files->is_array() || files->size() > most) return nonsense();
+  if (files == document.end() || !files->is_array()) return nonsense();
+  const auto refused = [](std::uint64_t most, const char* what) {
+    return core::error(core::ErrorKind::invalid, "there are more than " + std::to_string(most) + " " + what + " in it");
+  };
+  if (files->size() > bounds.entries) return refused(bounds.entries, "entries");
+  std::uint64_t bytes = 0;  // each name of a file with several is a file of its own in the workspace
   std::vector<UnpackedArchive::Entry> entries;
   for (const Json& file : *files) {
     if (!file.is_array() || file.size() != 6 || !file[0].is_number_unsigned() || !file[2].is_boolean() || !file[4].is_number_unsigned() ||
@@ -37,6 +42,8 @@ core::Result<std::vector<UnpackedArchive::Entry>> understand(const Json& documen
     if (kind > static_cast<std::uint64_t>(FileNode::Kind::symlink) || !path || !target || data.offset > spooled ||
         data.size > spooled - data.offset)
       return nonsense();
+    bytes += data.size;
+    if (bytes > bounds.bytes) return refused(bounds.bytes, "bytes");
     const auto names = safe_names(*path);
     if (!names || names->empty()) return nonsense();
     entries.push_back({static_cast<FileNode::Kind>(kind), std::move(*path), file[2].get<bool>(), std::move(*target), data});
@@ -59,7 +66,7 @@ core::Result<UnpackedArchive> unpack_archive(const ImportWorker& worker, int arc
     return core::errno_error("seal what was unpacked");
   struct stat info{};
   if (::fstat(unpacked.bytes.get(), &info) != 0) return core::errno_error("look at what was unpacked");
-  auto entries = understand(*document, static_cast<std::uint64_t>(info.st_size), bounds.entries);
+  auto entries = understand(*document, static_cast<std::uint64_t>(info.st_size), bounds);
   if (!entries) return std::unexpected(entries.error());
   unpacked.entries = std::move(*entries);
   return unpacked;

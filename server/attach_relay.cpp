@@ -127,6 +127,10 @@ awaitable<bool> AttachRelay::on_look() {
     co_return true;
   auto input = jobs().input_of(id());
   if (!input || over_) co_return true;
+  if (begun_ != 0) {  // what was typed was for the attempt before
+    waiting_.clear();
+    ends_ = false;
+  }
   begun_ = at().attempt;
   close_input();
   input_.assign(input->release());

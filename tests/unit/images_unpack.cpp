@@ -93,6 +93,12 @@ TEST(Unpack, RefusesWithTheReason) {
     EXPECT_EQ(unpacked.error().kind, core::ErrorKind::invalid) << row.what << ": " << unpacked.error().what;
     EXPECT_TRUE(unpacked.error().what.contains(row.reason)) << row.what << ": " << unpacked.error().what;
   }
+  Tar links;
+  links.file("a", std::string(300'000, 'x'));
+  for (int i = 0; i < 4; ++i) links.hard_link("b" + std::to_string(i), "a");
+  const auto linked = unpack(links.finish(), {1 << 20, 1000});
+  ASSERT_FALSE(linked);
+  EXPECT_TRUE(linked.error().what.contains("more than 1048576 bytes")) << linked.error().what;
   Tar many;
   for (int i = 0; i < 20; ++i) many.file("f" + std::to_string(i));
   const auto unpacked = unpack(many.finish(), {1 << 20, 10});
