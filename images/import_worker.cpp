@@ -30,7 +30,7 @@ namespace {
 using core::Json;
 
 constexpr unsigned kNobody = 65534;
-constexpr rlim_t kMaxMemoryBytes = 4ULL << 30, kMaxCpuSeconds = 1800;
+constexpr rlim_t kMaxMemoryBytes = 4ULL << 30, kMaxUnpackMemoryBytes = 1ULL << 30, kMaxCpuSeconds = 1800;
 constexpr rlim_t kBlockSlackBytes = 1 << 20;
 constexpr std::size_t kMaxLayoutFiles = 4096;
 
@@ -84,13 +84,13 @@ class DirectoryReader {
   std::size_t files_ = 0;
 };
 
-core::Status bound_resources(const ImportBounds& bounds) {
+core::Status bound_resources(const ImportBounds& bounds, [[maybe_unused]] rlim_t memory_bytes) {
   const auto bound = [](auto what, rlim_t most) {
     const rlimit limit{most, most};
     return ::setrlimit(what, &limit) == 0;
   };
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // whose shadow memory alone is larger
-  if (!bound(RLIMIT_AS, kMaxMemoryBytes)) return core::errno_error("setrlimit");
+  if (!bound(RLIMIT_AS, memory_bytes)) return core::errno_error("setrlimit");
 #endif
   // A write past RLIMIT_FSIZE shall fail, not kill: the reason is told then.
   if (std::signal(SIGXFSZ, SIG_IGN) == SIG_ERR) return core::errno_error("ignore SIGXFSZ");
@@ -221,8 +221,8 @@ std::string unpack_with(int input, int spool_fd, const ImportBounds& bounds, Wal
   }
 }
 
-core::Status wall_in(const ImportBounds& bounds) {
-  if (auto done = bound_resources(bounds); !done) return done;
+core::Status wall_in(const ImportBounds& bounds, rlim_t memory_bytes) {
+  if (auto done = bound_resources(bounds, memory_bytes); !done) return done;
   if (auto done = become_nobody(); !done) return done;
   return allow_only_work();
 }
@@ -251,7 +251,7 @@ std::string import_document(int input, int spool, int image, const ImportBounds&
 int run_import_worker() {
   begin_work();
   const ImportBounds bounds;
-  const auto walls = [&bounds] { return wall_in(bounds); };
+  const auto walls = [&bounds] { return wall_in(bounds, kMaxMemoryBytes); };
   return tell(import_with(STDIN_FILENO, kSpoolFd, kImageFd, bounds, walls), "its configuration is too large");
 }
 
@@ -261,7 +261,7 @@ int run_unpack_worker(std::uint64_t bytes, std::uint64_t entries) {
   bounds.bytes = bytes;
   bounds.entries = entries;
   bounds.disk_floor_bytes = 0;  // the spool is in memory
-  const auto walls = [&bounds] { return wall_in(bounds); };
+  const auto walls = [&bounds] { return wall_in(bounds, kMaxUnpackMemoryBytes); };
   return tell(unpack_with(STDIN_FILENO, kSpoolFd, bounds, walls), "the list of what is in it is too long");
 }
 

@@ -74,6 +74,8 @@ awaitable<void> AttachRelay::to_client() {
 }
 
 awaitable<void> AttachRelay::take_input(std::string bytes) {
+  const bool closed = begun_ != 0 && begun_ == at().attempt && !input_.is_open();
+  if (closed || ends_) co_return;  // what comes is nobody's, and a client that leaves is to be noticed
   while (waiting_.size() + bytes.size() > kMostInputBytes && !waiting_.empty() && !over_) co_await changed_.wait();
   waiting_ += bytes;
   changed_.all();
