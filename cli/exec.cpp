@@ -61,7 +61,7 @@ Expected<ExitCode> exec_beside(const ExecOptions& options, const Console& consol
 }
 
 Expected<ExitCode> attach(const AttachOptions& options, const Console& console) {
-  const auto terminal = has_terminal(options.server, options.id);
+  const auto terminal = options.terminal ? Expected<bool>(*options.terminal) : has_terminal(options.server, options.id);
   if (!terminal) return std::unexpected(terminal.error());
   std::string target = fmt::format("/v1/jobs/{}/attach", percent_encode(options.id));
   if (const auto size = terminal_size(); size && *terminal) target += fmt::format("?rows={}&cols={}", size->ws_row, size->ws_col);

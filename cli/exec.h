@@ -1,5 +1,6 @@
 #pragma once
 // `bailiff exec` and `bailiff attach`: a command beside a running job, or an interactive job itself, joined with our own standard streams.
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ struct ExecOptions {
 struct AttachOptions {
   ServerOptions server;
   std::string id;
+  std::optional<bool> terminal{};  // whether its program has one; nothing: the server is asked
 };
 
 /// That of the job's verdict, which is told on standard error.

@@ -144,7 +144,12 @@ Expected<ExitCode> submit(const SubmitOptions& options, const Console& console) 
   auto job = client->json(post);
   if (!job) return std::unexpected(std::move(job.error()));
   if (id_of(*job).empty()) return failure(kExitInternal, "the server's answer has no job id", "is it a Bailiff server?");
-  if (options.interactive) return attach({options.server, id_of(*job)}, console);
+  if (options.interactive) {
+    auto ended = attach({options.server, id_of(*job), options.terminal}, console);
+    if (ended || ended.error().code != kExitRefused) return ended;
+    job = client->json({.path = "/v1/jobs/" + percent_encode(id_of(*job))});
+    return job && is_finished(*job) ? print_finished(*job, console) : ended;  // it was over before anybody could be attached to it
+  }
   if (options.server.wait) job = wait_for(*client, std::move(*job), deadline);
   if (!job) return std::unexpected(std::move(job.error()));
 

@@ -60,6 +60,8 @@ core::Result<UnpackedArchive> unpack_archive(const ImportWorker& worker, int arc
   const auto deadline = std::chrono::steady_clock::now() + bounds.at_most;
   const auto document = worker.run({"unpack", std::to_string(bounds.bytes), std::to_string(bounds.entries)},
                                    {{archive, STDIN_FILENO}, {unpacked.bytes.get(), kSpoolFd}}, deadline);
+  if (!document && document.error().kind == core::ErrorKind::unavailable)  // nor would it be done the next time
+    return core::error(core::ErrorKind::invalid, "it takes longer than " + std::to_string(bounds.at_most.count()) + " s");
   if (!document) return std::unexpected(document.error());
   // Nobody else holds it any more; nor may what it says of its size change.
   if (::fcntl(unpacked.bytes.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)

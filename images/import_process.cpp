@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <spawn.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 
 #include "images/image_import.h"
@@ -34,6 +36,15 @@ class Child {
     if (pid_ <= 0) return;
     (void)::kill(pid_, SIGKILL);
     (void)wait();
+  }
+  /// Its wait status; at the deadline it is killed first.
+  int wait_until(Clock::time_point deadline) {
+    const core::Fd handle(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    pollfd entry{handle.get(), POLLIN, 0};
+    if (!handle.valid() || ::poll(&entry, 1, static_cast<int>(std::clamp<std::int64_t>(left, 0, 1'000'000))) != 1)
+      (void)::kill(pid_, SIGKILL);
+    return wait();
   }
   int wait() {
     int status = 0;
@@ -115,7 +126,7 @@ core::Result<Json> ImportWorker::run(const std::vector<std::string>& words, std:
   theirs.reset();
   auto text = read_answer(answer.get(), deadline);
   if (!text) return std::unexpected(std::move(text.error()));
-  const int status = child.wait();
+  const int status = child.wait_until(deadline);
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
     return core::error(core::ErrorKind::invalid,
                        fmt::format("reading the archive ended the importer (wait status {}): it is too large or damaged", status));

@@ -65,7 +65,8 @@ awaitable<Response> Api::show_usage(Call call) {
       samples = samples_to_json(outcome->samples);
     } else {
       const auto running = co_await context_.jobs.inspect(id);
-      if (running && !running->part.is_test && running->part.index == step) samples = samples_to_json(running->inspection.samples);
+      const bool is_last = step + 1 == progress->steps.size();  // of those that began: the one that runs
+      if (running && !running->part.is_test && is_last) samples = samples_to_json(running->inspection.samples);
     }
   } else {
     const auto job = context_.store.get(id);

@@ -314,7 +314,9 @@ class JobDecoder {
 
   /// What is placed in the workspace must fit in it, or the job could never start.
   void check_workspace() {
-    const auto limits = workspace_limits(spec_, rules_);
+    core::Limits limits = rules_.default_limits;
+    if (language_ != nullptr) limits = core::apply(limits, language_->limits);
+    limits = core::at_most(core::apply(limits, spec_.limits), rules_.ceiling);
     const auto on_disk = [&](const core::Content& content) {
       const std::uint64_t size = content.blob ? blob_sizes_[*content.blob] : content.bytes.size();
       return (size + kPageBytes - 1) / kPageBytes * kPageBytes;
@@ -341,13 +343,6 @@ class JobDecoder {
 };
 
 }  // namespace
-
-core::Limits workspace_limits(const core::JobSpec& spec, const RequestRules& rules) {
-  const auto* language = spec.language ? rules.catalogue.find_language(*spec.language) : nullptr;
-  core::Limits limits = rules.default_limits;
-  if (language != nullptr) limits = core::apply(limits, language->limits);
-  return core::at_most(core::apply(limits, spec.limits), rules.ceiling);
-}
 
 std::expected<core::JobSpec, Problem> decode_job(const json& body, const RequestRules& rules) { return JobDecoder(body, rules).decode(); }
 

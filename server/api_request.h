@@ -40,9 +40,6 @@ struct RequestRules {
 /// All faults at once (422). `body` must be what parse_json (api_json.h) made, so that its depth and size are bounded.
 [[nodiscard]] std::expected<core::JobSpec, Problem> decode_job(const nlohmann::json& body, const RequestRules& rules);
 
-/// The limits that its files must fit in.
-[[nodiscard]] core::Limits workspace_limits(const core::JobSpec& spec, const RequestRules& rules);
-
 /// The document for NewJob::request. `traceparent`: of the trace that the job belongs to; empty: none.
 [[nodiscard]] std::string stored_request(const core::JobSpec& spec, const images::Catalogue& catalogue,
                                          const std::string& traceparent = {});

@@ -7,6 +7,7 @@
 #include "server/api_request.h"
 #include "server/blob_content.h"
 #include "server/log.h"
+#include "server/step_plan.h"
 
 namespace bailiff::server {
 namespace {
@@ -44,7 +45,14 @@ std::expected<AcceptedJob, Problem> accept_job(const nlohmann::json& request, st
   if (spec->archive && !context.unpack)
     return std::unexpected(
         Problem{422, "the job request has faults; each is listed with its place", {{"/archive", "archives are not unpacked here"}}, {}});
-  return AcceptedJob{std::move(job), image, std::move(spec->archive), workspace_limits(*spec, rules)};
+  AcceptedJob accepted{std::move(job), image};
+  if (spec->archive) {
+    accepted.archive_limits = placing_limits(*spec, language, {context.default_limits, context.compile_default_limits, context.ceiling});
+    for (const auto& [path, content] : spec->files) accepted.placed.insert(path);
+    if (spec->source && language != nullptr) accepted.placed.insert(language->source_file);
+    accepted.archive = std::move(spec->archive);
+  }
+  return accepted;
 }
 
 std::optional<Problem> fault_of_archive(const AcceptedJob& job, const ApiContext& context) {
@@ -56,13 +64,14 @@ std::optional<Problem> fault_of_archive(const AcceptedJob& job, const ApiContext
     bytes = std::move(blob->bytes);
   }
   const auto unpacked = context.unpack(bytes, archive_bounds(job.archive_limits));
-  if (unpacked) return std::nullopt;
-  if (unpacked.error().kind == core::ErrorKind::invalid)
+  const auto fits = unpacked ? check_placed(*unpacked, job.placed) : core::Status(std::unexpected(unpacked.error()));
+  if (fits) return std::nullopt;
+  if (fits.error().kind == core::ErrorKind::invalid)
     return Problem{422,
                    "the job request has faults; each is listed with its place",
-                   {{"/archive", "cannot be unpacked: " + core::to_utf8(unpacked.error().what)}},
+                   {{"/archive", "cannot be unpacked: " + core::to_utf8(fits.error().what)}},
                    {}};
-  log_error("an archive could not be looked into", {{"error", unpacked.error()}});
+  log_error("an archive could not be looked into", {{"error", fits.error()}});
   return Problem{503, "the archive could not be looked into; try again later", {}, {{"Retry-After", "5"}}};
 }
 

@@ -3,6 +3,7 @@
 #include <expected>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,7 +19,8 @@ struct AcceptedJob {
   storage::NewJob job;  // without a digest
   std::string image;    // its name
   std::optional<core::Content> archive{};  // that is still to be looked into: fault_of_archive()
-  core::Limits archive_limits{};
+  core::Limits archive_limits{};           // that it must fit in
+  std::set<std::string, std::less<>> placed{};  // paths of the files over it
 };
 /// Pointers of the faults begin at the job; `duplicates` are those that its text had. `owner` is whose blobs it may name.
 [[nodiscard]] std::expected<AcceptedJob, Problem> accept_job(const nlohmann::json& request, std::vector<Fault> duplicates,

@@ -52,7 +52,7 @@ awaitable<void> AttachRelay::from_client() {
     if (!message) break;
     const auto channel = static_cast<Channel>(message->empty() ? -1 : message->front());
     if (channel == Channel::input) co_await take_input(message->substr(1));
-    else if (channel == Channel::control) fault = obey(std::string_view(*message).substr(1));
+    else if (channel == Channel::control) fault = co_await obey(std::string_view(*message).substr(1));
     else fault = "messages from a client begin with the channel, 0 or 3";
   }
   over_ = true;
@@ -81,15 +81,15 @@ awaitable<void> AttachRelay::take_input(std::string bytes) {
   changed_.all();
 }
 
-std::string AttachRelay::obey(std::string_view control) {
+awaitable<std::string> AttachRelay::obey(std::string_view control) {
   const auto wish = parse_control(control);
-  if (!wish) return wish.error();
+  if (!wish) co_return wish.error();
   if (wish->size) size_ = wish->size;
-  else if (terminal_) waiting_ += kEndOfTyping;
+  else if (terminal_) co_await take_input(std::string(kEndOfTyping));
   else ends_ = true;
   resize();
   changed_.all();
-  return "";
+  co_return "";
 }
 
 awaitable<void> AttachRelay::write_input() {

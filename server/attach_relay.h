@@ -30,7 +30,7 @@ class AttachRelay final : public JobFollower {
   boost::asio::awaitable<void> write_input();
   boost::asio::awaitable<void> take_input(std::string bytes);
   /// What is wrong with it; empty where nothing is.
-  std::string obey(std::string_view control);
+  boost::asio::awaitable<std::string> obey(std::string_view control);
   void resize();
   void close_input();
   /// False: the connection is over, or the client does not take it.

@@ -2,6 +2,7 @@
 // The archive that a job brings: whether it can be unpacked, and what is in it as files of the workspace.
 #include <chrono>
 #include <functional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -15,7 +16,7 @@ namespace bailiff::server {
 
 /// That is kept of an archive while its job is placed: in memory, and not the job's own.
 inline constexpr std::uint64_t kMaxArchiveBytes = 256ULL << 20, kMaxArchiveEntries = 20'000;
-inline constexpr std::chrono::seconds kUnpackTime{30};
+inline constexpr std::chrono::seconds kUnpackTime{10};
 
 /// Unpacks the bytes of an archive in a process of its own. Blocks. Any thread. ErrorKind::invalid: it is refused, with the reason.
 using Unpack = std::function<core::Result<images::UnpackedArchive>(std::string_view archive, const images::UnpackBounds& bounds)>;
@@ -24,8 +25,10 @@ using Unpack = std::function<core::Result<images::UnpackedArchive>(std::string_v
 /// What an archive may have in a workspace under these limits.
 [[nodiscard]] images::UnpackBounds archive_bounds(const core::Limits& limits);
 
-/// Adds what is in it, but what a file that is placed after it takes the place of.
+/// Whether these files can be placed over it: they may take the place of its files and links, of nothing else. ErrorKind::invalid: why not.
+core::Status check_placed(const images::UnpackedArchive& archive, const std::set<std::string, std::less<>>& placed);
+/// Adds what is in it, but what these files take the place of. As check_placed().
 core::Status add_archive(sandbox::TreeWriter& writer, const images::UnpackedArchive& archive,
-                         const std::function<bool(std::string_view path)>& is_replaced);
+                         const std::set<std::string, std::less<>>& placed);
 
 }  // namespace bailiff::server

@@ -42,16 +42,15 @@ std::uint32_t mode_of(std::string_view bytes) {
 }
 
 /// The archive, where there is one, and the files over it.
-core::Result<core::Fd> tree_of(const JobPlan& plan, const Unpack& unpack) {
+core::Result<core::Fd> tree_of(const JobPlan& plan, const core::Limits& limits, const Unpack& unpack) {
   sandbox::TreeWriter writer;
   if (!plan.archive.empty()) {
     if (!unpack) return core::error(core::ErrorKind::invalid, "archives are not unpacked here");
-    const auto archive = unpack(plan.archive, archive_bounds(plan.placed_under));
+    const auto archive = unpack(plan.archive, archive_bounds(limits));
     if (!archive) return std::unexpected(archive.error());
-    const auto is_replaced = [&](std::string_view path) {
-      return std::ranges::any_of(plan.files, [&](const JobPlan::File& file) { return file.path == path; });
-    };
-    if (auto added = add_archive(writer, *archive, is_replaced); !added) return std::unexpected(added.error());
+    std::set<std::string, std::less<>> placed;
+    for (const auto& file : plan.files) placed.emplace(file.path);
+    if (auto added = add_archive(writer, *archive, placed); !added) return std::unexpected(added.error());
   }
   for (const auto& file : plan.files)
     if (auto done = writer.add_file(file.path, file.bytes, mode_of(file.bytes)); !done) return std::unexpected(done.error());
@@ -356,10 +355,12 @@ asio::awaitable<core::Result<core::JobResult>> Runner::run(ActiveJob& job, const
   const auto plan = plan_job(spec, catalogue_, levels_);
   if (!plan) co_return refused(plan.error().what);
   core::JobResult result;
-  const auto place = [&]() { return tree_of(*plan, unpack_); };
+  const auto* language = spec.language ? catalogue_.find_language(*spec.language) : nullptr;
+  const auto limits = placing_limits(spec, language, levels_);
+  const auto place = [&]() { return tree_of(*plan, limits, unpack_); };
   core::Result<core::Fd> files;
   if (plan->archive.empty()) files = place();
-  else files = co_await offload(threads_, place);
+  else files = co_await offload(unpacking_, place);
   if (!files && files.error().kind == core::ErrorKind::invalid) co_return refused("the files cannot be placed: " + files.error().what);
   if (!files) co_return std::unexpected(files.error());
   core::Fd snapshot;

@@ -53,6 +53,7 @@ class Runner {
   boost::asio::thread_pool& threads_;
   Metrics& metrics_;
   const Unpack unpack_;
+  boost::asio::thread_pool unpacking_{1};  // of its own, for an archive may take seconds
 };
 
 }  // namespace bailiff::server

@@ -23,26 +23,34 @@ core::Environment terminal_of(const core::JobSpec& spec) {
   return {{"TERM", "xterm-256color"}};
 }
 
+core::Limits compile_limits(const images::Language& language, const LimitLevels& levels) {
+  return effective(levels.compile, {&language.compile_limits}, levels.ceiling);
+}
+
+core::Limits run_limits(const core::JobSpec& spec, const images::Language& language, const LimitLevels& levels) {
+  return effective(images::scaled(levels.step, language), {&language.limits, &spec.limits}, levels.ceiling);
+}
+
+core::Limits step_limits(const core::JobSpec& spec, const core::StepSpec& step, const LimitLevels& levels) {
+  return effective(levels.step, {&spec.limits, &step.limits}, levels.ceiling);
+}
+
 void plan_language(JobPlan& plan, const core::JobSpec& spec, const images::Language& language, const images::Image& image,
                    const LimitLevels& levels) {
   const auto terminal = terminal_of(spec);
   const auto env = environment_of({&terminal, &image.env, &language.env, &spec.env});
   if (!language.compile.empty()) {
     plan.compile_step = 0;
-    plan.steps.push_back(
-        {"compile", language.compile, env, "", effective(levels.compile, {&language.compile_limits}, levels.ceiling), {}, false});
+    plan.steps.push_back({"compile", language.compile, env, "", compile_limits(language, levels), {}, false});
   }
-  const auto base = images::scaled(levels.step, language);
   auto command = language.run;
   command.insert(command.end(), spec.args.begin(), spec.args.end());
-  const PlannedStep run{
-      "run", command,         env, "", effective(base, {&language.limits, &spec.limits}, levels.ceiling), spec.stdin_content.bytes,
-      false, spec.interactive};
+  const PlannedStep run{"run", command, env, "", run_limits(spec, language, levels), spec.stdin_content.bytes, false, spec.interactive};
   if (spec.tests.empty()) plan.steps.push_back(run);
   for (const auto& test : spec.tests) {
     PlannedStep step = run;
     step.name = test.name;
-    step.limits = effective(base, {&language.limits, &spec.limits, &test.limits}, levels.ceiling);
+    step.limits = effective(images::scaled(levels.step, language), {&language.limits, &spec.limits, &test.limits}, levels.ceiling);
     step.stdin_bytes = test.stdin_content.bytes;
     plan.tests.push_back(std::move(step));
   }
@@ -73,8 +81,8 @@ void plan_steps(JobPlan& plan, const core::JobSpec& spec, const images::Image& i
   const auto terminal = terminal_of(spec);
   for (const auto& step : spec.steps)
     plan.steps.push_back({step.name, command_in(image, step.command), environment_of({&terminal, &image.env, &spec.env, &step.env}),
-                          step.cwd.empty() ? workdir_of(image) : step.cwd,
-                          effective(levels.step, {&spec.limits, &step.limits}, levels.ceiling), step.stdin_content.bytes, step.always});
+                          step.cwd.empty() ? workdir_of(image) : step.cwd, step_limits(spec, step, levels), step.stdin_content.bytes,
+                          step.always});
   if (!plan.steps.empty()) plan.steps.back().interactive = spec.interactive;
   for (const auto& [path, content] : spec.files) plan.files.push_back({path, content.bytes});
 }
@@ -101,6 +109,11 @@ std::vector<std::string> environment_of(std::initializer_list<const core::Enviro
   return entries;
 }
 
+core::Limits placing_limits(const core::JobSpec& spec, const images::Language* language, const LimitLevels& levels) {
+  if (language == nullptr) return step_limits(spec, spec.steps.front(), levels);
+  return language->compile.empty() ? run_limits(spec, *language, levels) : compile_limits(*language, levels);
+}
+
 core::Result<JobPlan> plan_job(const core::JobSpec& spec, const images::Catalogue& catalogue, const LimitLevels& levels) {
   const auto impossible = [](std::string why) { return core::error(core::ErrorKind::invalid, std::move(why)); };
   if (names_blobs(spec)) return impossible("a blob of the job was not read");
@@ -115,7 +128,6 @@ core::Result<JobPlan> plan_job(const core::JobSpec& spec, const images::Catalogu
   else plan_steps(plan, spec, *image, levels);
   if (plan.steps.empty() && plan.tests.empty()) return impossible("the job has no steps");
   if (spec.archive) plan.archive = spec.archive->bytes;
-  plan.placed_under = plan.steps.empty() ? plan.tests.front().limits : plan.steps.front().limits;
   return plan;
 }
 

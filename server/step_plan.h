@@ -41,9 +41,11 @@ struct JobPlan {
     std::string_view path, bytes;
   };
   std::vector<File> files;  // sorted by path
-  std::string_view archive;        // empty: none
-  core::Limits placed_under{};     // the limits of the step that the files are placed for
+  std::string_view archive;  // empty: none
 };
+
+/// The limits of the first program, in whose workspace the files are placed. `language`: of a job that has one.
+[[nodiscard]] core::Limits placing_limits(const core::JobSpec& spec, const images::Language* language, const LimitLevels& levels);
 
 /// ErrorKind::invalid: the job cannot run here; the text may be shown to the client.
 core::Result<JobPlan> plan_job(const core::JobSpec& spec, const images::Catalogue& catalogue, const LimitLevels& levels);

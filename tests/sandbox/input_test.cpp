@@ -88,18 +88,16 @@ TEST_F(InputTest, AllThatAProgramPrintsOnItsTerminalIsKept) {
 }
 
 TEST_F(InputTest, LimitsHoldForAProgramThatWaits) {
-  auto waiting = shell_step(victim({}), "cat");
-  waiting.limits.wall_time_us = 300'000;
-  start(std::move(waiting), StepInput::pipe);
-  const auto waited = step_->finish();
-  ASSERT_TRUE(waited);
-  EXPECT_EQ(waited->outcome.verdict, Verdict::wall_time_limit_exceeded);
-  auto flood = shell_step(victim({}), "yes");
-  flood.limits.output_bytes = 10'000;
-  start(std::move(flood), StepInput::terminal);
-  const auto flooded = step_->finish();
-  ASSERT_TRUE(flooded);
-  EXPECT_EQ(flooded->outcome.verdict, Verdict::output_limit_exceeded);
+  const auto verdict_of = [&](const std::string& script, StepInput input) {
+    auto request = shell_step(victim({}), script);
+    request.limits.wall_time_us = 500'000;
+    request.limits.output_bytes = 10'000;
+    start(std::move(request), input);
+    const auto report = step_->finish();
+    return report ? report->outcome.verdict : Verdict::internal_error;
+  };
+  EXPECT_EQ(verdict_of("cat", StepInput::pipe), Verdict::wall_time_limit_exceeded);
+  EXPECT_EQ(verdict_of("yes", StepInput::terminal), Verdict::output_limit_exceeded);
   EXPECT_EQ(step_->out().size(), 10'000U);
 }
 

@@ -71,6 +71,15 @@ TEST_F(AttachTest, ADialogueThroughPipes) {
   EXPECT_TRUE(cli.heard().contains("exited with code 7")) << cli.heard();
 }
 
+TEST_F(AttachTest, AProgramThatIsOverAtOnceIsShownAllTheSame) {
+  const auto source = file("quick.sh", "echo quick\n");
+  for (int i = 0; i < 20; ++i) {
+    Cli cli({"submit", "--server", server_->url(), "-i", "-l", "bash", source});
+    EXPECT_EQ(cli.code(), 0) << cli.heard();
+    EXPECT_TRUE(cli.heard().starts_with("quick\nbailiff: ok")) << cli.heard();
+  }
+}
+
 TEST_F(AttachTest, WhatDoesNotCompileIsShownAndEnds) {
   if (!has_language("c")) GTEST_SKIP() << "no C compiler";
   const auto source = file("bad.c", "int main(void) { retrun 0; }\n");

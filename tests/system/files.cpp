@@ -91,6 +91,9 @@ TEST_F(FilesTest, AnArchiveIsUnpackedBeforeTheFiles) {
                                                       {{"image", "host"}, {"archive", "no"}, {"steps", {{{"command", "true"}}}}}}}});
   EXPECT_EQ(batch.json().at("items").at(0).at("status"), 202) << batch.body;
   EXPECT_EQ(batch.json().at("items").at(1).at("status"), 422) << batch.body;
+  const auto clash = http().post(
+      "/v1/jobs", {{"image", "host"}, {"archive", {{"blob", tar}}}, {"files", {{"data/below", "x"}}}, {"steps", {{{"command", "true"}}}}});
+  EXPECT_EQ(clash.status, 422) << clash.body;
   const auto large = bring(pack("head -c 100000 /dev/zero >large && tar -czf ../l.tgz large", "l.tgz"));
   const auto over = http().post(
       "/v1/jobs",

@@ -106,6 +106,13 @@ TEST(Unpack, RefusesWithTheReason) {
   EXPECT_TRUE(unpacked.error().what.contains("more than 10 entries")) << unpacked.error().what;
 }
 
+TEST(Unpack, WhatTakesTooLongIsRefused) {
+  const auto unpacked = unpack(project(Tar()), {1 << 20, 1000, std::chrono::seconds(0)});
+  ASSERT_FALSE(unpacked);
+  EXPECT_EQ(unpacked.error().kind, core::ErrorKind::invalid);
+  EXPECT_TRUE(unpacked.error().what.contains("takes longer than 0 s")) << unpacked.error().what;
+}
+
 TEST(Unpack, ALyingZipIsRefusedOrReadAsItIs) {
   const std::string whole = project(Tar("zip"));
   for (std::size_t at = 0; at < whole.size(); at += 3) {

@@ -307,6 +307,7 @@ TEST_F(HttpApi, UseOfAStepOverItsTime) {
     progress.steps.push_back({"run", {}, false});
     jobs.running[id] = progress;
     RunningSandbox running;
+    running.part.index = 1;  // in the plan: one that did not run is before it
     running.inspection.samples = {first};
     jobs.running_sandbox = running;
   });

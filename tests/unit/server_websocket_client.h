@@ -44,6 +44,17 @@ class WebSocketClient : public RawClient {
     return send_frame(2, std::string(1, static_cast<char>(channel)) + std::string(rest));
   }
 
+  /// Sends input until nobody takes more of it: more than one message, and no more than what sockets hold.
+  void type_until_held_up() {
+    const timeval soon{0, 300'000};
+    EXPECT_EQ(::setsockopt(fd(), SOL_SOCKET, SO_SNDTIMEO, &soon, sizeof soon), 0);
+    std::size_t sent = 0;
+    const std::string block(60'000, 'x');
+    while (sent < (256U << 20) && send_message(0, block)) sent += block.size();
+    EXPECT_GT(sent, block.size());
+    EXPECT_LT(sent, 32U << 20);
+  }
+
   Frame read_frame() {
     Frame frame;
     const auto head = take(2);
