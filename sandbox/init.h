@@ -51,7 +51,7 @@ struct InitReport {
     prepared,     // waiting for "go"; at_ns: what the program's CLOCK_MONOTONIC is behind the host's until exec
     failed,       // step and error say where the set-up broke
     no_space,     // the files did not fit into the workspace
-    input,        // with a descriptor: the caller's end of the program's standard input (sandbox::StepInput)
+    input,        // with the caller's end of the program's standard input (sandbox::StepInput), and a terminal's other end
     executing,    // the next thing is exec; cpu_ns: what the program's process used since it was prepared
     exec_failed,  // error
     ended,        // status: of the program (wait(2)); cpu_ns: init's own since it was prepared; nothing else is alive

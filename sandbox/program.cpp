@@ -101,7 +101,9 @@ class Program {
     expect(dup2(ours.get(), 0) == 0, InitStep::stdio);
     const InitReport report{InitReport::Kind::input, InitStep::none, 0, 0, 0, 0};
     const std::string_view bytes(reinterpret_cast<const char*>(&report), sizeof report);
-    if (const auto sent = send_message(parked_.control, bytes, {theirs.get()}); !sent) fail(InitStep::stdio, sent.error().sys_errno);
+    std::vector<int> fds = {theirs.get()};
+    if (request_.input == StepInput::terminal) fds.push_back(ours.get());
+    if (const auto sent = send_message(parked_.control, bytes, fds); !sent) fail(InitStep::stdio, sent.error().sys_errno);
   }
 
   void unpack() {

@@ -125,7 +125,7 @@ class Supervision {
     const auto now = Clock::now();
     if (!host_before_ && now - go_at_ >= kHostLook) host_before_ = stall_.host().look();
     if (now >= memory_look_at_) {
-      if (!paused_) look_at_memory(now), look_at_usage(now);
+      if (!paused_) look_at_usage(now, look_at_memory(now));
       if (starvation_.lasts()) end(oom_);
       memory_look_at_ = now + Starvation::kLook;
     }
@@ -133,26 +133,27 @@ class Supervision {
     return killed_ ? 0 : static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(next - now).count());
   }
 
-  void look_at_memory(Clock::time_point now) {
+  MemoryState look_at_memory(Clock::time_point now) {
     const auto state = station_.memory_state();
-    if (!state) return fail("the memory cannot be looked at: " + state.error().what, state.error().sys_errno);
-    memory_room_bytes_ = state->room_bytes;
+    if (!state) fail("the memory cannot be looked at: " + state.error().what, state.error().sys_errno);
+    if (!state) return {};
     starvation_.look(*state, now);
+    return *state;
   }
 
-  void look_at_usage(Clock::time_point now) {
+  void look_at_usage(Clock::time_point now, const MemoryState& memory) {
     if (!executing_) take_program_reports();
     const auto cpu = station_.cpu_ns();
     if (!executing_ || !cpu) return;
     const auto wall = std::chrono::duration_cast<std::chrono::microseconds>(now - executing_at_);
     const std::uint64_t cpu_ns = *cpu - std::min(*cpu, setup_cpu_ns_);
     usage_log_.add({static_cast<std::uint64_t>(std::max<std::int64_t>(wall.count(), 0)), cpu_ns / 1000,
-                    request_.limits.memory_bytes - std::min(request_.limits.memory_bytes, memory_room_bytes_), station_.processes_now()});
+                    request_.limits.memory_bytes - std::min(request_.limits.memory_bytes, memory.room_bytes), station_.processes_now()});
   }
 
   /// A time that is over while the program had no memory left to run in is a matter of the memory.
   void end_of_time(bool& why) {
-    look_at_memory(Clock::now());
+    (void)look_at_memory(Clock::now());
     end(starvation_.starved() ? oom_ : why);
   }
 
@@ -283,9 +284,11 @@ class Supervision {
   /// To the caller with it. A terminal's master gives the output too.
   void take_input(std::vector<core::Fd> fds) {
     owes_input_ = false;
-    if (fds.size() != 1) return fail("the program's process gave no input");
+    const bool is_terminal = request_.input == StepInput::terminal;
+    if (fds.size() != (is_terminal ? 2 : 1)) return fail("the program's process gave no input");
     const core::Fd input = std::move(fds.front());
-    if (request_.input == StepInput::terminal) {
+    if (is_terminal) {
+      terminal_ = std::move(fds.back());
       captures_[0].pipe = input.duplicate();
       captures_[1].pipe.reset();
       if (!captures_[0].pipe.valid() || fcntl(input.get(), F_SETFL, O_RDWR | O_NONBLOCK) != 0)
@@ -469,7 +472,7 @@ class Supervision {
   Clock::time_point paused_at_, memory_look_at_;
   Starvation starvation_;
   UsageLog usage_log_;
-  std::uint64_t memory_room_bytes_ = 0;  // at the last look
+  core::Fd terminal_;  // the program's end: without it, the last one that it closes would end its output for good
   nanoseconds wall_{0}, paused_time_{0};
   CgroupUsage used_;
   std::optional<HostCounts> host_before_;

@@ -60,6 +60,12 @@ class HeadReader final : public nlohmann::json_sax<nlohmann::json> {
   std::map<std::string, std::string> head_;
 };
 
+Json head_field(const std::string& request, const char* name) {
+  HeadReader head;
+  nlohmann::json::sax_parse(request, &head);
+  return head.field(name);
+}
+
 /// Puts the streams of one step or test in the place of their sizes.
 class OutputInserter {
  public:
@@ -193,16 +199,12 @@ Json stored_samples(const storage::StoredJob& job, std::size_t step) {
 }
 
 std::string stored_traceparent(const std::string& request) {
-  HeadReader head;
-  nlohmann::json::sax_parse(request, &head);
-  const Json value = head.field("traceparent");
+  const Json value = head_field(request, "traceparent");
   return value.is_string() ? value.get<std::string>() : "";
 }
 
 core::Interactive interactive_of(const storage::StoredJob& job) {
-  HeadReader head;
-  nlohmann::json::sax_parse(job.request, &head);
-  const Json kind = head.field("interactive");
+  const Json kind = head_field(job.request, "interactive");
   return kind == "terminal" ? core::Interactive::terminal : kind == "pipe" ? core::Interactive::pipe : core::Interactive::no;
 }
 

@@ -75,6 +75,16 @@ TEST_F(InputTest, WhatIsTypedAtATerminalIsASignal) {
   EXPECT_EQ(report->outcome.exit_code, 4) << report->outcome.message;
 }
 
+TEST_F(InputTest, ATerminalThatNobodyHoldsForAWhileGoesOn) {
+  start("exec <&- >&- 2>&-; sleep 0.5; echo again >/dev/tty; read a </dev/tty; echo got $a >/dev/tty", StepInput::terminal);
+  EXPECT_TRUE(printed("again")) << step_->out();
+  type("word\n");
+  const auto report = step_->finish();
+  ASSERT_TRUE(report) << report.error().what;
+  EXPECT_EQ(report->outcome.verdict, Verdict::ok) << report->outcome.message;
+  EXPECT_TRUE(step_->out().ends_with("got word\r\n")) << step_->out();
+}
+
 // The last bytes of a terminal are on their way through the kernel when the program is dead already.
 TEST_F(InputTest, AllThatAProgramPrintsOnItsTerminalIsKept) {
   for (int i = 0; i < 20; ++i) {
