@@ -191,6 +191,17 @@ std::vector<Setting> webhook_settings() {
   };
 }
 
+std::vector<Setting> retention_settings() {
+  return {
+      integer_setting("retention.max_age_s", &Config::retention_max_age_s, 0, 0, 1'000'000'000,
+                      "finished jobs are deleted so long after their end, with their outputs; 0: never"),
+      integer_setting("retention.max_jobs", &Config::retention_max_jobs, 0, 0, 1'000'000'000,
+                      "the newest jobs that are kept; older ones are deleted once they are finished; 0: all"),
+      integer_setting("retention.blob_age_s", &Config::retention_blob_age_s, 86'400, 60, 1'000'000'000,
+                      "blobs that no stored job needs are deleted so long after their last use"),
+  };
+}
+
 std::vector<Setting> make_settings() {
   constexpr std::uint64_t kHour = 3'600'000;
   const HttpBounds bounds;
@@ -240,12 +251,11 @@ std::vector<Setting> make_settings() {
                       "longest time that a job stays paused; it goes on by itself then"),
       integer_setting("drain_seconds", &Config::drain_seconds, 30, 0, 86'400, "after SIGTERM, how long running jobs may take to end"),
   };
-  all.push_back(integer_setting("retention.max_age_s", &Config::retention_max_age_s, 0, 0, 1'000'000'000,
-                                "finished jobs are deleted so long after their end, with their outputs; 0: never"));
-  all.push_back(integer_setting("retention.max_jobs", &Config::retention_max_jobs, 0, 0, 1'000'000'000,
-                                "the newest jobs that are kept; older ones are deleted once they are finished; 0: all"));
-  all.push_back(integer_setting("retention.blob_age_s", &Config::retention_blob_age_s, 86'400, 60, 1'000'000'000,
-                                "blobs that no stored job needs are deleted so long after their last use"));
+  for (auto& setting : retention_settings()) all.push_back(std::move(setting));
+  all.push_back(text_setting("tls.certificate", &Config::tls_certificate, "",
+                             "PEM file of the certificate and its chain, to serve HTTPS and nothing else; bailiffd's user must be able to "
+                             "read it, and it is read again on SIGHUP; empty: HTTP"));
+  all.push_back(text_setting("tls.key", &Config::tls_key, "", "PEM file of the certificate's private key, without a passphrase; likewise"));
   for (auto& setting : webhook_settings()) all.push_back(std::move(setting));
   all.push_back(driver_setting());
   all.push_back(text_setting("cgroup.parent", &Config::cgroup_parent, "bailiff",
@@ -399,6 +409,8 @@ core::Status complete(Config& config) {
       value = most;
     }
   }
+  if (config.tls_certificate.empty() != config.tls_key.empty())
+    return invalid(config.tls_key.empty() ? "tls.key: expected the key of tls.certificate" : "tls.certificate: expected tls.key's");
   const auto endpoint = parse_endpoint(config.listen);
   if (!endpoint) return invalid("listen: " + endpoint.error().what);
   return {};

@@ -25,6 +25,7 @@ struct Config {
   std::uint64_t clock_start_s;
   std::uint64_t net_class_id = 0, net_priority = 0;
   bool allow_insecure_listen = false;
+  std::string tls_certificate, tls_key;  // both or none
   std::uint64_t max_body_bytes = 0, max_bodies_bytes = 0, max_batch_jobs = 0, max_connections = 0;
   std::uint64_t header_timeout_ms = 0, body_timeout_ms = 0, idle_timeout_ms = 0, write_timeout_ms = 0, max_wait_ms = 0;
   std::uint64_t max_queued_jobs = 0, max_attempts = 0, max_pause_ms = 0, drain_seconds = 0;

@@ -27,6 +27,7 @@
 #include "server/runner.h"
 #include "server/slot_pool.h"
 #include "server/systemd_notify.h"
+#include "server/tls_front.h"
 #include "server/web_pages.h"
 #include "server/webhook_client.h"
 #include "server/webhook_deliverer.h"
@@ -163,7 +164,7 @@ class Daemon {
       : config_(config), launcher_(std::move(prepared.launcher)), languages_(std::move(prepared.languages)),
         importer_(std::move(prepared.importer)), capabilities_(std::move(prepared.capabilities)), pages_(std::move(prepared.pages)),
         slot_source_(launcher_), threads_(kDocumentThreads), pool_(io_, slot_source_, static_cast<unsigned>(config.slots)),
-        signals_(io_, SIGTERM, SIGINT) {}
+        signals_(io_, SIGTERM, SIGINT), reload_signal_(io_) {}
 
   core::Status start();
   int run();
@@ -173,9 +174,11 @@ class Daemon {
   core::Status check_access();
   core::Status find_languages();
   core::Status start_webhooks();
+  core::Status load_tls();
   core::Status listen();
   void on_launcher_lost(const core::Error& why);
   void on_signal(int number);
+  void reload_on_signal();
   asio::awaitable<void> shut_down();
 
   const Config& config_;
@@ -194,12 +197,13 @@ class Daemon {
   std::optional<ImageService> images_;
   asio::thread_pool threads_;
   SlotPool pool_;
-  asio::signal_set signals_;
+  asio::signal_set signals_, reload_signal_;
   std::optional<Runner> runner_;
   std::optional<JobQueue> jobs_;
   std::optional<Retention> retention_;
   std::unique_ptr<WebhookClient> webhook_client_;
   std::optional<WebhookDeliverer> webhooks_;
+  std::optional<TlsFront> tls_;
   std::optional<HttpServer> http_;
   SystemdNotify systemd_{io_};
   std::optional<core::Error> launcher_lost_;
@@ -270,6 +274,28 @@ core::Status Daemon::start_webhooks() {
   return {};
 }
 
+core::Status Daemon::load_tls() {
+  if (config_.tls_certificate.empty()) return {};
+  auto loaded = TlsFront::load({config_.tls_certificate, config_.tls_key});
+  if (!loaded) return std::unexpected(loaded.error());
+  tls_ = std::move(*loaded);
+  boost::system::error_code failed;
+  reload_signal_.add(SIGHUP, failed);
+  if (failed) return core::error(core::ErrorKind::internal, "SIGHUP: " + failed.message());
+  reload_on_signal();
+  return {};
+}
+
+/// A certificate is renewed every few weeks, and jobs that run should not hear of it.
+void Daemon::reload_on_signal() {
+  reload_signal_.async_wait([this](const boost::system::error_code& cancelled, int) {
+    if (cancelled) return;
+    if (const auto read = tls_->reload(); read) log_info("certificate read again", {{"file", config_.tls_certificate}});
+    else log_error("the certificate stays as it was", {{"why", read.error()}});
+    reload_on_signal();
+  });
+}
+
 core::Status Daemon::listen() {
   const auto endpoint = parse_endpoint(config_.listen);
   if (!endpoint) return std::unexpected(endpoint.error());
@@ -289,10 +315,10 @@ core::Status Daemon::listen() {
                            webhook_rules(config_),
                            unpack_with(importer_)};
   http_.emplace(io_, context, http_bounds(config_));
-  const auto port = http_->listen(endpoint->address, endpoint->port);
+  const auto port = http_->listen(endpoint->address, endpoint->port, tls_ ? &*tls_ : nullptr);
   if (!port) return std::unexpected(port.error());
   const bool six = endpoint->address.find(':') != std::string::npos;
-  fmt::print("listening on http://{}{}{}:{}\n", six ? "[" : "", endpoint->address, six ? "]" : "", *port);
+  fmt::print("listening on {}://{}{}{}:{}\n", tls_ ? "https" : "http", six ? "[" : "", endpoint->address, six ? "]" : "", *port);
   std::fflush(stdout);
   log_info("listening", {{"address", endpoint->address}, {"port", *port}, {"slots", config_.slots}});
   return {};
@@ -317,6 +343,7 @@ core::Status Daemon::start() {
                                         std::chrono::seconds(config_.retention_blob_age_s)});
   retention_->start();
   if (auto done = start_webhooks(); !done) return done;
+  if (auto done = load_tls(); !done) return done;
   if (auto done = listen(); !done) return done;
   serving_ = true;
   systemd_.ready();
@@ -352,6 +379,7 @@ asio::awaitable<void> Daemon::shut_down() {
   systemd_.stop();
   boost::system::error_code ignored;
   signals_.cancel(ignored);
+  reload_signal_.cancel(ignored);
   drained_ = true;
 }
 

@@ -6,7 +6,9 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/connect_pair.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
@@ -41,6 +43,7 @@ core::Result<core::Fd> listening_socket(const tcp::endpoint& endpoint) {
   return fd;
 }
 
+void log_no_pair(const error_code& why) { log_warn("cannot serve a connection", {{"error", why.message()}}); }
 void log_pause(int number) { log_warn("cannot accept", {{"error", std::strerror(number)}}); }
 
 }  // namespace
@@ -53,6 +56,8 @@ struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
   awaitable<void> accept_all();
   awaitable<void> pause_accepting();
   void accept_one(core::Fd fd);
+  awaitable<void> serve(HttpStream::socket_type socket, std::string peer, bool refused);
+  awaitable<void> serve_tls(tcp::socket client, std::string peer, bool refused);
   awaitable<void> wait_empty(std::chrono::steady_clock::time_point deadline);
 
   asio::io_context& io;
@@ -61,6 +66,7 @@ struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
   SessionContext context{api, bounds};
   tcp::acceptor acceptor;
   tcp protocol = tcp::v4();
+  const TlsFront* tls = nullptr;
   asio::steady_timer changed;  // cancelled when the last session ends
   std::set<Session*> sessions;
   std::size_t refusals = 0;
@@ -96,21 +102,46 @@ void HttpServer::State::accept_one(core::Fd fd) {
   if (ec) return;
   (void)fd.release();
   socket.set_option(tcp::no_delay(true), ec);
-  auto serve = [self = shared_from_this(), refused](tcp::socket connected) -> awaitable<void> {
-    Session session(std::move(connected), self->context);
-    if (refused) {
-      ++self->refusals;
-      co_await session.run_refusal();
-      --self->refusals;
-      co_return;
-    }
-    self->sessions.insert(&session);
-    co_await session.run();
-    self->sessions.erase(&session);
-    if (self->sessions.empty()) self->changed.cancel();
-  };
+  std::string peer;
+  const auto endpoint = socket.remote_endpoint(ec);
+  if (!ec) peer = endpoint.address().to_string();
   asio::co_spawn(
-      io, [serve = std::move(serve), connected = std::move(socket)]() mutable { return serve(std::move(connected)); }, asio::detached);
+      io,
+      [self = shared_from_this(), connected = std::move(socket), peer = std::move(peer), refused]() mutable {
+        return self->tls != nullptr ? self->serve_tls(std::move(connected), std::move(peer), refused)
+                                    : self->serve(std::move(connected), std::move(peer), refused);
+      },
+      asio::detached);
+}
+
+awaitable<void> HttpServer::State::serve(HttpStream::socket_type socket, std::string peer, bool refused) {
+  const auto self = shared_from_this();
+  Session session(std::move(socket), std::move(peer), context);
+  if (refused) {
+    ++refusals;
+    co_await session.run_refusal();
+    --refusals;
+    co_return;
+  }
+  sessions.insert(&session);
+  co_await session.run();
+  sessions.erase(&session);
+  if (sessions.empty()) changed.cancel();
+}
+
+awaitable<void> HttpServer::State::serve_tls(tcp::socket client, std::string peer, bool refused) {
+  using namespace asio::experimental::awaitable_operators;
+  const auto self = shared_from_this();
+  asio::local::stream_protocol::socket ours(io), sessions_end(io);
+  error_code ec;
+  asio::local::connect_pair(ours, sessions_end, ec);
+  if (ec) {
+    log_no_pair(ec);
+    co_return;
+  }
+  auto session = serve(std::move(sessions_end), std::move(peer), refused);
+  auto relay = tls->relay(std::move(client), std::move(ours), bounds);
+  co_await (std::move(session) && std::move(relay));
 }
 
 awaitable<void> HttpServer::State::wait_empty(std::chrono::steady_clock::time_point deadline) {
@@ -129,7 +160,7 @@ HttpServer::~HttpServer() {
   state_->api.finish_aside();
 }
 
-core::Result<std::uint16_t> HttpServer::listen(const std::string& address, std::uint16_t port) {
+core::Result<std::uint16_t> HttpServer::listen(const std::string& address, std::uint16_t port, const TlsFront* tls) {
   error_code ec;
   const auto ip = asio::ip::make_address(address, ec);
   if (ec) return core::error(core::ErrorKind::invalid, "not a numeric address: " + address);
@@ -137,6 +168,7 @@ core::Result<std::uint16_t> HttpServer::listen(const std::string& address, std::
   auto fd = listening_socket(endpoint);
   if (!fd) return std::unexpected(std::move(fd.error()));
   state_->protocol = endpoint.protocol();
+  state_->tls = tls;
   state_->acceptor.assign(endpoint.protocol(), fd->get(), ec);
   if (ec) return core::error(core::ErrorKind::internal, "listen: " + ec.message());
   (void)fd->release();

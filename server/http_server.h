@@ -11,6 +11,7 @@
 #include "core/result.h"
 #include "server/api_context.h"
 #include "server/http_bounds.h"
+#include "server/tls_front.h"
 
 namespace bailiff::server {
 
@@ -22,8 +23,9 @@ class HttpServer {
   HttpServer& operator=(const HttpServer&) = delete;
   ~HttpServer();
 
-  /// Binds (numeric address; port 0 picks a free one), starts to accept, and tells the port.
-  core::Result<std::uint16_t> listen(const std::string& address, std::uint16_t port);
+  /// Binds (numeric address; port 0 picks a free one), starts to accept, and tells the port. With `tls`, which outlives the running of
+  /// `io`, it speaks HTTPS and nothing else.
+  core::Result<std::uint16_t> listen(const std::string& address, std::uint16_t port, const TlsFront* tls = nullptr);
   /// No new connections; idle ones are closed, the others after their present answer. Idempotent.
   void stop_accepting();
   /// stop_accepting(), then waits until every connection ended. At `deadline` long polls are answered as things stand and, shortly

@@ -16,7 +16,6 @@
 
 #include "server/http_fields.h"
 #include "server/http_framing.h"
-#include "server/http_websocket.h"
 #include "server/log.h"
 
 namespace bailiff::server {
@@ -76,13 +75,9 @@ void log_short_body(const core::Result<std::string>& slice) {
 
 }  // namespace
 
-Session::Session(asio::ip::tcp::socket socket, SessionContext& context)
-    : stream_(std::move(socket)), context_(context), buffer_(context.bounds.header_bytes + kReadBytes),
-      hurry_timer_(stream_.get_executor(), asio::steady_timer::time_point::max()) {
-  error_code gone;
-  const auto endpoint = stream_.socket().remote_endpoint(gone);
-  if (!gone) peer_ = endpoint.address().to_string();
-}
+Session::Session(HttpStream::socket_type socket, std::string peer, SessionContext& context)
+    : stream_(std::move(socket)), context_(context), peer_(std::move(peer)), buffer_(context.bounds.header_bytes + kReadBytes),
+      hurry_timer_(stream_.get_executor(), asio::steady_timer::time_point::max()) {}
 
 awaitable<void> Session::run() {
   auto after = After::keep;
@@ -313,7 +308,7 @@ awaitable<Session::After> Session::refuse(const Problem& problem, bool is_head) 
 
 awaitable<void> Session::finish(After after) {
   error_code ignored;
-  stream_.socket().shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  stream_.socket().shutdown(HttpStream::socket_type::shutdown_send, ignored);
   if (after != After::linger) co_return;
   // A close with unread bytes resets the connection, and the reset would overtake the answer.
   buffer_.clear();
@@ -333,7 +328,7 @@ awaitable<void> Session::gone() {
 awaitable<void> Session::peer_closed() {
   auto& socket = stream_.socket();
   while (true) {
-    auto [ec] = co_await socket.async_wait(asio::ip::tcp::socket::wait_read, kResume);
+    auto [ec] = co_await socket.async_wait(HttpStream::socket_type::wait_read, kResume);
     if (ec) co_return;
     const Peer peer = look_at_peer();
     if (peer == Peer::gone) co_return;
@@ -361,7 +356,7 @@ void Session::when_gone(std::function<void()> call) {
 
 void Session::watch_peer() {
   // What it refers to lives for as long as the weak pointer does.
-  stream_.socket().async_wait(asio::ip::tcp::socket::wait_read, [this, weak = std::weak_ptr(when_gone_)](const error_code& ec) {
+  stream_.socket().async_wait(HttpStream::socket_type::wait_read, [this, weak = std::weak_ptr(when_gone_)](const error_code& ec) {
     const auto call = weak.lock();
     if (!call) return;
     const Peer peer = ec ? Peer::gone : look_at_peer();

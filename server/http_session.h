@@ -3,10 +3,8 @@
 //
 // Framing is stricter than the parser's: a request whose length two readers could understand differently (both length fields, a repeated
 // one, a transfer coding other than `chunked`) is 400 and the end of the connection, so that no proxy before us can be fooled.
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <cstdint>
@@ -18,6 +16,7 @@
 #include "server/api.h"
 #include "server/http_bounds.h"
 #include "server/http_message.h"
+#include "server/http_websocket.h"
 
 namespace bailiff::server {
 
@@ -32,7 +31,8 @@ struct SessionContext {
 
 class Session final : public Client {
  public:
-  Session(boost::asio::ip::tcp::socket socket, SessionContext& context);
+  /// `peer`: as in Request.
+  Session(HttpStream::socket_type socket, std::string peer, SessionContext& context);
   /// Until the connection ends. Nothing escapes it.
   boost::asio::awaitable<void> run();
   /// The answer when there are too many connections, then the end.
@@ -70,9 +70,9 @@ class Session final : public Client {
   Peer look_at_peer();
   void watch_peer();
 
-  boost::beast::tcp_stream stream_;
+  HttpStream stream_;
   SessionContext& context_;
-  std::string peer_;  // as in Request
+  const std::string peer_;
   boost::beast::flat_buffer buffer_;
   boost::asio::steady_timer hurry_timer_;
   bool idle_ = false;

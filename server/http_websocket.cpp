@@ -41,7 +41,7 @@ void name_protocol(beast::websocket::response_type& answer) { answer.set(beast::
 
 }  // namespace
 
-HttpWebSocket::HttpWebSocket(beast::tcp_stream& stream, const HttpBounds& bounds)
+HttpWebSocket::HttpWebSocket(HttpStream& stream, const HttpBounds& bounds)
     : socket_(stream), bounds_(bounds), sent_(stream.get_executor()), pulse_(stream.get_executor()) {
   stream.expires_never();  // the WebSocket has timeouts of its own
   keep_alive(stream.socket().native_handle());

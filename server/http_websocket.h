@@ -1,7 +1,8 @@
 #pragma once
 // A WebSocket over the connection of an HTTP session that was asked to upgrade.
+#include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/core/basic_stream.hpp>
 #include <boost/beast/http/message.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/websocket/stream.hpp>
@@ -14,11 +15,14 @@
 
 namespace bailiff::server {
 
+/// A connection: of TCP, or of the pair to a TlsFront.
+using HttpStream = boost::beast::basic_stream<boost::asio::generic::stream_protocol>;
+
 class HttpWebSocket final : public WebSocket {
  public:
   using UpgradeRequest = boost::beast::http::request<boost::beast::http::string_body>;
 
-  HttpWebSocket(boost::beast::tcp_stream& stream, const HttpBounds& bounds);
+  HttpWebSocket(HttpStream& stream, const HttpBounds& bounds);
   /// The handshake. False: the connection is over.
   boost::asio::awaitable<bool> accept(const UpgradeRequest& request);
   /// Asks a silent peer for a sign of life, and cuts the connection where none comes in time; until stop_watching(). To run beside what
@@ -33,7 +37,7 @@ class HttpWebSocket final : public WebSocket {
   void cut();
   boost::asio::awaitable<void> shake_hands(CloseCode code, std::string reason);
 
-  boost::beast::websocket::stream<boost::beast::tcp_stream&, false> socket_;  // false: no compression
+  boost::beast::websocket::stream<HttpStream&, false> socket_;  // false: no compression
   const HttpBounds& bounds_;
   WakeUp sent_;
   boost::asio::steady_timer pulse_;

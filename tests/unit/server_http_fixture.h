@@ -115,7 +115,7 @@ class HttpServerTest : public ::testing::Test {
     context.queue_bound = queue_bound;
     context.pages = web_pages;
     server.emplace(io, std::move(context), bounds);
-    const auto bound = server->listen("127.0.0.1", 0);
+    const auto bound = server->listen("127.0.0.1", 0, tls ? &*tls : nullptr);
     ASSERT_TRUE(bound) << bound.error().what;
     port = *bound;
     thread = std::thread([this] { io.run(); });
@@ -173,6 +173,7 @@ class HttpServerTest : public ::testing::Test {
   Metrics metrics;
   const WebPages* web_pages = nullptr;  // set before start()
   FakeJobs jobs{io, store};
+  std::optional<TlsFront> tls;  // set before start()
   std::optional<HttpServer> server;
   std::thread thread;
   std::uint16_t port = 0;
