@@ -355,11 +355,15 @@ void add_key(CLI::App& app, Parsed& parsed, const Console& console) {
   create->add_option("NAME", options.name, "what to call it, for people")->required();
   create->add_option("--scope", options.scopes, "what it may do: submit, read, admin; may be repeated (else submit and read)")
       ->check(CLI::IsMember({"submit", "read", "admin"}));
-  create->add_option("--weight", options.weight, "its share of the slots against other keys")
+  create->add_option("--weight", options.bounds.weight, "its share of the slots against other keys")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000));
-  create->add_option("--max-queued", options.max_queued, "most jobs of it that are queued")->check(CLI::PositiveNumber);
-  create->add_option("--max-running", options.max_running, "most jobs of it that run at once")->check(CLI::PositiveNumber);
+  create->add_option("--max-queued", options.bounds.max_queued, "most jobs of it that are queued")->check(CLI::PositiveNumber);
+  create->add_option("--max-running", options.bounds.max_running, "most jobs of it that run at once")->check(CLI::PositiveNumber);
+  create->add_option("--max-stored-bytes", options.bounds.max_stored_bytes, "bytes stored at which its jobs and blobs are refused")
+      ->check(CLI::PositiveNumber);
+  create->add_option("--max-cpu-ms-per-hour", options.bounds.max_cpu_ms_per_hour, "CPU time in an hour at which its jobs are refused")
+      ->check(CLI::PositiveNumber);
   create->add_option("--data", options.data, "write it into this directory of a server that does not run, instead of asking one")
       ->type_name("DIR")
       ->excludes("--server");

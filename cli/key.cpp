@@ -44,9 +44,8 @@ Expected<storage::NewAccessKey> store_key(const KeyOptions& options) {
   if (!made) return failure_of(made.error(), options);
   auto& key = made->key;
   key.name = options.name;
-  key.weight = options.weight;
-  key.max_queued = options.max_queued;
-  key.max_running = options.max_running;
+  key.weight = options.bounds.weight;
+  for (const auto& bound : storage::kKeyBounds) key.*bound.member = options.bounds.*bound.member;
   key.created_us = core::unix_us();
   for (const auto& scope : scopes_of(options))
     for (const auto& [name, member] : storage::kKeyScopeNames)
@@ -89,12 +88,19 @@ Expected<ExitCode> create_key(const KeyOptions& options, const Console& console)
   }
   auto client = client_of(options.server);
   if (!client) return std::unexpected(std::move(client.error()));
-  Json wish = {{"name", core::to_utf8(options.name)}, {"scopes", scopes_of(options)}, {"weight", options.weight}};
-  if (options.max_queued != 0) wish["max_queued_jobs"] = options.max_queued;
-  if (options.max_running != 0) wish["max_running_jobs"] = options.max_running;
+  Json wish = {{"name", core::to_utf8(options.name)}, {"scopes", scopes_of(options)}, {"weight", options.bounds.weight}};
+  for (const auto& bound : storage::kKeyBounds)
+    if (options.bounds.*bound.member != 0) wish[bound.name] = options.bounds.*bound.member;
   auto made = client->json({.method = "POST", .path = "/v1/keys", .body = wish.dump()});
   if (!made) return std::unexpected(std::move(made.error()));
   return print_new(options, member(*made, "id"), member(*made, "key"), console);
+}
+
+/// "120 of 500"
+std::string use_of(const Json& key, const char* use, const char* bound) {
+  const auto now = key.value(use, Json()).is_number() ? fmt::format("{:.0f}", key[use].get<double>()) : std::string("-");
+  const auto most = member(key, bound);
+  return most == "-" ? now : now + " of " + most;
 }
 
 Expected<ExitCode> list_keys(const KeyOptions& options, const Console& console) {
@@ -109,6 +115,8 @@ Expected<ExitCode> list_keys(const KeyOptions& options, const Console& console) 
              {"WEIGHT", Colour::bold},
              {"QUEUED", Colour::bold},
              {"RUNNING", Colour::bold},
+             {"STORED", Colour::bold},
+             {"CPU MS/H", Colour::bold},
              {"STATE", Colour::bold},
              {"NAME", Colour::bold}});
   for (const auto& key : keys->value("items", Json::array())) {
@@ -120,6 +128,8 @@ Expected<ExitCode> list_keys(const KeyOptions& options, const Console& console) 
                {member(key, "weight")},
                {member(key, "max_queued_jobs")},
                {member(key, "max_running_jobs")},
+               {use_of(key, "stored_bytes", "max_stored_bytes")},
+               {use_of(key, "cpu_ms_this_hour", "max_cpu_ms_per_hour")},
                {revoked ? "revoked" : "good", revoked ? Colour::dim : Colour::green},
                {member(key, "name")}});
   }

@@ -8,6 +8,7 @@
 #include "cli/failure.h"
 #include "cli/remote.h"
 #include "cli/terminal.h"
+#include "storage/access_key.h"
 
 namespace bailiff::cli {
 
@@ -16,7 +17,7 @@ struct KeyOptions {
   std::string data;                              // empty: through the server
   std::string name, id;
   std::vector<std::string> scopes;               // empty: submit and read
-  std::uint64_t weight = 1, max_queued = 0, max_running = 0;  // 0: no bound
+  storage::AccessKey bounds;                     // its weight and bounds alone
 };
 
 /// Each prints what it has to say and returns the exit code. create_key() prints nothing but the key on standard output.

@@ -110,7 +110,7 @@ core::Status Access::load() {
 }
 
 void Access::remember(storage::AccessKey key) {
-  shares_.set_bounds(key.id, {key.weight, key.max_queued, key.max_running});
+  shares_.set_bounds(key.id, {key.weight, key.max_queued, key.max_running, key.max_stored_bytes, key.max_cpu_ms_per_hour});
   auto id = key.id;
   keys_.insert_or_assign(std::move(id), std::move(key));
 }

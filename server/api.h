@@ -130,6 +130,7 @@ class Api {
   boost::asio::awaitable<bool> send_tar(std::string id, core::Json artifacts, std::int64_t mtime_s, BodySink& sink);
 
   boost::asio::awaitable<Response> create_key(Call call);
+  [[nodiscard]] core::Json key_document(const storage::AccessKey& key) const;
   boost::asio::awaitable<Response> show_keys(Call call);
   boost::asio::awaitable<Response> show_own_key(Call call);
   boost::asio::awaitable<Response> revoke_key(Call call);

@@ -7,6 +7,7 @@
 #include "core/clock.h"
 #include "images/file_range.h"
 #include "server/api.h"
+#include "server/api_submission.h"
 #include "server/async_result.h"
 #include "server/blob_content.h"
 #include "server/bytes_response.h"
@@ -81,6 +82,8 @@ awaitable<Response> Api::create_blob(Call call) {
   const auto known = co_await from_callback<core::Result<bool>>(std::move(use));
   if (!known) co_return problem_response(problem_of(known.error(), "look for a blob"));
   if (!*known) {
+    const bool full = context_.jobs.exhausted(owner) == Quota::stored_bytes;
+    if (full) co_return problem_response(full_quota(Quota::stored_bytes));
     const auto stored = co_await store_blob(owner, *digest, *file, *size);
     if (!stored && stored.error().kind == core::ErrorKind::conflict) co_return problem_response(full_of_blobs());
     if (!stored) co_return problem_response(problem_of(stored.error(), "store a blob"));

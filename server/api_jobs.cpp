@@ -156,7 +156,8 @@ Response Api::refused_submit(const core::Error& error, const std::string& owner)
   if (error.kind == core::ErrorKind::conflict) return problem_response(reused_idempotency_key());
   if (error.kind == core::ErrorKind::invalid) return problem_response(lost_blob());
   if (error.kind != core::ErrorKind::unavailable) return problem_response(problem_of(error, "accept a job"));
-  if (const auto room = context_.jobs.room(owner); context_.jobs.ready() && room && *room == 0) return problem_response(full_quota());
+  const auto quota = context_.jobs.exhausted(owner);
+  if (context_.jobs.ready() && quota != Quota::none) return problem_response(full_quota(quota));
   const auto depth = context_.store.depth();
   if (context_.jobs.ready() && depth && depth->queued >= context_.queue_bound) return problem_response(full_queue(context_.queue_bound));
   return problem_response(problem_of(error, "accept a job"));

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/clock.h"
 #include "server/api.h"
 #include "server/api_fields.h"
 #include "server/api_json.h"
@@ -15,8 +16,6 @@ using boost::asio::awaitable;
 using core::Json;
 using storage::AccessKey;
 
-constexpr std::int64_t kMostJobs = 1'000'000'000;
-
 Json scopes_to_json(const storage::KeyScopes& scopes) {
   Json names = Json::array();
   for (const auto& [name, member] : storage::kKeyScopeNames)
@@ -26,15 +25,17 @@ Json scopes_to_json(const storage::KeyScopes& scopes) {
 
 Json bound_or_null(std::uint64_t bound) { return bound == 0 ? Json(nullptr) : Json(bound); }
 
-Json key_to_json(const AccessKey& key) {
-  return {{"id", key.id},
-          {"name", key.name},
-          {"scopes", scopes_to_json(key.scopes)},
-          {"weight", key.weight},
-          {"max_queued_jobs", bound_or_null(key.max_queued)},
-          {"max_running_jobs", bound_or_null(key.max_running)},
-          {"created_at", core::iso8601_utc(key.created_us)},
-          {"revoked_at", key.revoked_us ? Json(core::iso8601_utc(*key.revoked_us)) : Json(nullptr)}};
+Json key_to_json(const AccessKey& key, const storage::OwnerUse& use) {
+  Json document = {{"id", key.id},
+                   {"name", key.name},
+                   {"scopes", scopes_to_json(key.scopes)},
+                   {"weight", key.weight},
+                   {"stored_bytes", use.stored_bytes},
+                   {"cpu_ms_this_hour", static_cast<double>(use.cpu_us) / 1000},
+                   {"created_at", core::iso8601_utc(key.created_us)},
+                   {"revoked_at", key.revoked_us ? Json(core::iso8601_utc(*key.revoked_us)) : Json(nullptr)}};
+  for (const auto& bound : storage::kKeyBounds) document[bound.name] = bound_or_null(key.*bound.member);
+  return document;
 }
 
 storage::KeyScopes read_scopes(const nlohmann::json& value, const Path& at, Faults& faults) {
@@ -64,14 +65,13 @@ std::expected<AccessKey, Problem> wished_key(const std::string& body) {
   const auto* scopes = members.find("scopes");
   if (scopes != nullptr) key.scopes = read_scopes(*scopes, at_scopes, faults);
   else if (members.is_object()) faults.add(at_scopes, "must be given");
-  const auto read_count = [&](const char* member, std::uint64_t& into, std::uint64_t most) {
+  const auto read_count = [&](const char* member, std::uint64_t& into, std::int64_t most) {
     const Path at = root.key(member);
     if (const auto* value = members.find(member); value != nullptr && !value->is_null())
-      into = static_cast<std::uint64_t>(read_integer(*value, 1, static_cast<std::int64_t>(most), at, faults).value_or(1));
+      into = static_cast<std::uint64_t>(read_integer(*value, 1, most, at, faults).value_or(1));
   };
   read_count("weight", key.weight, storage::kMostKeyWeight);
-  read_count("max_queued_jobs", key.max_queued, kMostJobs);
-  read_count("max_running_jobs", key.max_running, kMostJobs);
+  for (const auto& bound : storage::kKeyBounds) read_count(bound.name, key.*bound.member, bound.most);
   members.refuse_others();
   auto all = std::move(parsed->duplicates);
   for (auto& fault : faults.take()) all.push_back(std::move(fault));
@@ -113,23 +113,27 @@ awaitable<Response> Api::create_key(Call call) {
   if (!made && made.error().kind == core::ErrorKind::conflict) co_return problem_response(conflicting(made.error()));
   if (!made) co_return problem_response(problem_of(made.error(), "make a key"));
   log_act(call.caller, "key.create", made->key.id);
-  Json document = key_to_json(made->key);
+  Json document = key_to_json(made->key, {});
   document["key"] = made->text;
   Response response = json_response(201, document);
   response.headers.front().second = "no-store";
   co_return response;
 }
 
+Json Api::key_document(const AccessKey& key) const {
+  return key_to_json(key, context_.store.use_of(key.id, core::unix_us()).value_or(storage::OwnerUse{}));
+}
+
 awaitable<Response> Api::show_keys(Call) {
   Json items = Json::array();
-  for (const auto& key : context_.access.keys()) items.push_back(key_to_json(key));
+  for (const auto& key : context_.access.keys()) items.push_back(key_document(key));
   co_return json_response(200, {{"items", std::move(items)}, {"next_cursor", nullptr}});
 }
 
 awaitable<Response> Api::show_own_key(Call call) {
   const auto* key = context_.access.find(call.caller.key_id);
   Json document = {{"keys", context_.access.has_keys()}, {"key", nullptr}};
-  if (key != nullptr) document["key"] = key_to_json(*key);
+  if (key != nullptr) document["key"] = key_document(*key);
   co_return json_response(200, document);
 }
 

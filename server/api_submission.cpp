@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/clock.h"
 #include "server/api_request.h"
 #include "server/blob_content.h"
 #include "server/log.h"
@@ -91,6 +92,12 @@ Problem full_queue(std::uint64_t bound) {
   return {429, fmt::format("the queue is full: it holds {} jobs", bound), {}, {{"Retry-After", "5"}}};
 }
 
-Problem full_quota() { return {429, "this key has as many jobs queued as it may", {}, {{"Retry-After", "5"}}}; }
+Problem full_quota(Quota quota) {
+  if (quota == Quota::stored_bytes)
+    return {429, "this key has as many bytes stored as it may: delete jobs that have ended", {}, {{"Retry-After", "60"}}};
+  if (quota == Quota::queued_jobs) return {429, "this key has as many jobs queued as it may", {}, {{"Retry-After", "5"}}};
+  const auto left_s = (storage::kHourUs - core::unix_us() % storage::kHourUs) / 1'000'000 + 1;
+  return {429, "the jobs of this key have had as much CPU time as they may in this hour", {}, {{"Retry-After", std::to_string(left_s)}}};
+}
 
 }  // namespace bailiff::server

@@ -36,6 +36,7 @@ struct AcceptedJob {
 [[nodiscard]] Problem faulty_idempotency_key();
 [[nodiscard]] Problem reused_idempotency_key();
 [[nodiscard]] Problem full_queue(std::uint64_t bound);
-[[nodiscard]] Problem full_quota();
+/// Of one that is exhausted.
+[[nodiscard]] Problem full_quota(Quota quota);
 
 }  // namespace bailiff::server

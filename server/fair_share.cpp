@@ -14,6 +14,12 @@ void FairShare::set_bounds(const std::string& owner, OwnerBounds bounds) {
   owners_[owner].bounds = bounds;
 }
 
+OwnerBounds FairShare::bounds(const std::string& owner) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = owners_.find(owner);
+  return found == owners_.end() ? OwnerBounds{} : found->second.bounds;
+}
+
 std::optional<std::string> FairShare::pick(const std::vector<std::string>& owners) {
   const std::lock_guard lock(mutex_);
   Owner* first = nullptr;

@@ -17,6 +17,7 @@ namespace bailiff::server {
 struct OwnerBounds {
   std::uint64_t weight = 1;
   std::uint64_t max_queued = 0, max_running = 0;  // 0: none
+  std::uint64_t max_stored_bytes = 0, max_cpu_ms_per_hour = 0;  // likewise; kept here, held by who accepts jobs
 };
 
 /// Any thread: the store picks on its own.
@@ -34,6 +35,7 @@ class FairShare {
   /// its jobs may be waiting for this.
   [[nodiscard]] bool ended(const std::string& owner, double slot_seconds);
 
+  [[nodiscard]] OwnerBounds bounds(const std::string& owner) const;
   /// How many more of its jobs may be queued; nothing: as many as there is room for.
   [[nodiscard]] std::optional<std::uint64_t> room(const std::string& owner) const;
   void queued(const std::string& owner, std::int64_t change);

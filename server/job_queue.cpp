@@ -240,11 +240,20 @@ bool JobQueue::is_known(const storage::NewJob& job) const {
   return job.idempotency_key && store_.knows_key(job.owner, *job.idempotency_key).value_or(false);
 }
 
+Quota JobQueue::exhausted(const std::string& owner) const {
+  const auto bounds = shares_.bounds(owner);
+  if (bounds.max_stored_bytes > 0 || bounds.max_cpu_ms_per_hour > 0) {
+    const auto use = store_.use_of(owner, core::unix_us());
+    if (use && bounds.max_stored_bytes > 0 && use->stored_bytes >= bounds.max_stored_bytes) return Quota::stored_bytes;
+    if (use && bounds.max_cpu_ms_per_hour > 0 && use->cpu_us / 1000 >= bounds.max_cpu_ms_per_hour) return Quota::cpu_time;
+  }
+  return shares_.room(owner).value_or(1) == 0 ? Quota::queued_jobs : Quota::none;
+}
+
 asio::awaitable<core::Result<storage::Submitted>> JobQueue::submit(storage::NewJob job) {
   if (draining_) co_return core::error(ErrorKind::unavailable, "draining");
   // One that was accepted before takes no room: who asks again, because the answer was lost, is told of it.
-  const auto room = shares_.room(job.owner);
-  const bool full = queued() >= options_.max_queued || (room && *room == 0);
+  const bool full = queued() >= options_.max_queued || exhausted(job.owner) != Quota::none;
   if (full && !is_known(job)) co_return core::error(ErrorKind::unavailable, "the queue is full");
   job.id = core::new_job_id();
   job.created_us = core::unix_us();
@@ -276,7 +285,8 @@ std::size_t JobQueue::fitting(const std::vector<storage::NewJob>& jobs) const {
   if (jobs.empty()) return 0;
   const auto waiting = queued();
   auto room = waiting < options_.max_queued ? options_.max_queued - waiting : 0;
-  room = std::min(room, shares_.room(jobs.front().owner).value_or(room));
+  const auto& owner = jobs.front().owner;
+  room = exhausted(owner) == Quota::none ? std::min(room, shares_.room(owner).value_or(room)) : 0;
   if (jobs.size() <= room) return jobs.size();
   std::size_t fit = 0;
   for (; fit < jobs.size(); ++fit) {

@@ -62,6 +62,9 @@ class JobWatch {
 };
 enum class News { ends, everything };
 
+/// What keeps an owner from having another job accepted.
+enum class Quota { none, queued_jobs, stored_bytes, cpu_time };
+
 class Jobs {
  public:
   virtual ~Jobs() = default;
@@ -73,8 +76,7 @@ class Jobs {
   /// Several jobs of one owner in one transaction: as many of them, from the first, as there is room for (those that an idempotency key
   /// knows take none); those are in the answer, in order. Else as submit().
   virtual boost::asio::awaitable<core::Result<std::vector<storage::Submitted>>> submit_all(std::vector<storage::NewJob> jobs) = 0;
-  /// How many more jobs of that owner may be queued; nothing: as many as the queue takes.
-  virtual std::optional<std::uint64_t> room(const std::string& owner) const = 0;
+  virtual Quota exhausted(const std::string& owner) const = 0;
   /// Must not outlive this object.
   virtual std::unique_ptr<JobWatch> watch(const std::vector<std::string>& ids, News news) = 0;
   /// Nothing where this process does not run it now.

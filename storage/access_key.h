@@ -37,7 +37,20 @@ struct AccessKey {
   std::uint64_t max_running = 0;  // most jobs of it that run at once; 0: as many as there are slots
   std::int64_t created_us = 0;
   std::optional<std::int64_t> revoked_us;
+  std::uint64_t max_stored_bytes = 0;  // at which its jobs and blobs take no more; 0: none
+  std::uint64_t max_cpu_ms_per_hour = 0;  // of its jobs, in an hour of the clock; 0: none
 };
+
+/// The bounds of a key by the names that clients use.
+struct KeyBound {
+  const char* name;
+  std::uint64_t AccessKey::* member;
+  std::int64_t most;
+};
+inline constexpr std::array kKeyBounds = {KeyBound{"max_queued_jobs", &AccessKey::max_queued, 1'000'000'000},
+                                          KeyBound{"max_running_jobs", &AccessKey::max_running, 1'000'000'000},
+                                          KeyBound{"max_stored_bytes", &AccessKey::max_stored_bytes, 1LL << 53},
+                                          KeyBound{"max_cpu_ms_per_hour", &AccessKey::max_cpu_ms_per_hour, 1LL << 53}};
 
 struct NewAccessKey {
   AccessKey key;  // id and digest; the rest is the caller's to fill in

@@ -131,6 +131,14 @@ core::Result<std::map<std::string, std::uint64_t>> JobReader::queued_by_owner() 
 
 core::Result<std::vector<AccessKey>> JobReader::keys() { return KeyTable(connection_).all(); }
 
+core::Result<OwnerUse> JobReader::use_of(const std::string& owner, std::int64_t now_us) {
+  Query use = connection_.query("SELECT stored_bytes, CASE cpu_hour WHEN ? THEN cpu_us ELSE 0 END FROM owner_use WHERE owner = ?");
+  use->bind(1, now_us / kHourUs);
+  use->bindNoCopy(2, owner);
+  if (!use->executeStep()) return OwnerUse{};
+  return OwnerUse{static_cast<std::uint64_t>(use->getColumn(0).getInt64()), static_cast<std::uint64_t>(use->getColumn(1).getInt64())};
+}
+
 core::Result<bool> JobReader::knows_key(const std::string& owner, const std::string& key) {
   Query known = connection_.query("SELECT 1 FROM idempotency_keys WHERE owner = ? AND key = ?");
   known->bindNoCopy(1, owner);

@@ -17,6 +17,7 @@ class JobReader {
   core::Result<StoredJob> get(const std::string& id);
   core::Result<std::string> owner(const std::string& id);
   core::Result<std::vector<StoredJob>> list(const ListQuery& query);
+  core::Result<OwnerUse> use_of(const std::string& owner, std::int64_t now_us);
   core::Result<bool> knows_key(const std::string& owner, const std::string& key);
   core::Result<std::vector<AccessKey>> keys();
   core::Result<std::map<std::string, std::uint64_t>> queued_by_owner();

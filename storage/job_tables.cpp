@@ -11,6 +11,13 @@ std::string text_of(std::string_view name) { return std::string(name); }
 
 std::unexpected<core::Error> unknown_job(const std::string& id) { return core::error(core::ErrorKind::not_found, "no job " + id); }
 
+std::int64_t bytes_of(const Finish& finish) {
+  std::size_t bytes = finish.result.size();
+  for (const auto& output : finish.outputs) bytes += output.bytes.size();
+  for (const auto& artifact : finish.artifacts) bytes += artifact.bytes.size();
+  return static_cast<std::int64_t>(bytes);
+}
+
 }  // namespace
 
 const char* stream_name(Stream stream) { return stream == Stream::stdout_stream ? "stdout" : "stderr"; }
@@ -28,11 +35,12 @@ std::optional<core::Result<Submitted>> JobTables::submitted_before(const NewJob&
 }
 
 core::Status JobTables::insert_job(const NewJob& job) {
-  Query row = connection_.query("INSERT INTO jobs (id, state, priority, created_us, owner) VALUES (?, 'queued', ?, ?, ?)");
+  Query row = connection_.query("INSERT INTO jobs (id, state, priority, created_us, owner, stored_bytes) VALUES (?, 'queued', ?, ?, ?, ?)");
   row->bindNoCopy(1, job.id);
   row->bind(2, job.priority);
   row->bind(3, job.created_us);
   row->bindNoCopy(4, job.owner);
+  row->bind(5, static_cast<std::int64_t>(job.request.size()));
   row->exec();
   Query request = connection_.query("INSERT INTO requests (job_id, document) VALUES (?, ?)");
   request->bindNoCopy(1, job.id);
@@ -158,15 +166,28 @@ void JobTables::tell_end(const std::string& id, std::int64_t now_us) {
   if (has_webhooks_ && make_webhook_due(connection_, id, now_us)) change_ += {.webhooks_due = 1};
 }
 
+void JobTables::count_cpu_time(const Finish& finish) {
+  Query use = connection_.query("INSERT INTO owner_use (owner, cpu_hour, cpu_us) SELECT owner, ?, ? FROM jobs WHERE id = ? AND owner <> '' "
+                                "ON CONFLICT (owner) DO UPDATE SET cpu_us = CASE cpu_hour WHEN excluded.cpu_hour THEN cpu_us ELSE 0 END + "
+                                "excluded.cpu_us, cpu_hour = excluded.cpu_hour");
+  use->bind(1, finish.finished_us / kHourUs);
+  use->bind(2, finish.cpu_us);
+  use->bindNoCopy(3, finish.id);
+  use->exec();
+}
+
 core::Status JobTables::end_lease(const Finish& finish) {
-  Query job = connection_.query(
-      "UPDATE jobs SET state = 'finished', verdict = ?, message = ?, finished_us = ? WHERE id = ? AND state = 'running' AND attempt = ?");
+  Query job =
+      connection_.query("UPDATE jobs SET state = 'finished', verdict = ?, message = ?, finished_us = ?, stored_bytes = stored_bytes + ? "
+                        "WHERE id = ? AND state = 'running' AND attempt = ?");
   job->bind(1, text_of(core::name(finish.verdict)));
   job->bindNoCopy(2, finish.message);
   job->bind(3, finish.finished_us);
-  job->bindNoCopy(4, finish.id);
-  job->bind(5, finish.attempt);
+  job->bind(4, bytes_of(finish));
+  job->bindNoCopy(5, finish.id);
+  job->bind(6, finish.attempt);
   if (job->exec() != 1) return std::unexpected(lease_error(finish.id, finish.attempt));
+  if (finish.cpu_us > 0) count_cpu_time(finish);
   tell_end(finish.id, finish.finished_us);
   return {};
 }

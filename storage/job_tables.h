@@ -58,6 +58,7 @@ class JobTables {
   std::optional<ClaimedJob> next_of(const std::string& owner);
   core::Status insert_job(const NewJob& job);
   void insert_output(const std::string& id, const Output& output);
+  void count_cpu_time(const Finish& finish);
   core::Status end_lease(const Finish& finish);
   void tell_end(const std::string& id, std::int64_t now_us);
   core::Error lease_error(const std::string& id, int attempt);

@@ -29,8 +29,8 @@ std::optional<KeyScopes> scopes_of(std::string_view text) {
 }  // namespace
 
 core::Status KeyTable::add(const AccessKey& key) {
-  Query row = connection_.query("INSERT INTO access_keys (id, name, digest, scopes, weight, max_queued, max_running, created_us) "
-                                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
+  Query row = connection_.query("INSERT INTO access_keys (id, name, digest, scopes, weight, max_queued, max_running, created_us, "
+                                "max_stored_bytes, max_cpu_ms_per_hour) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
   row->bindNoCopy(1, key.id);
   row->bindNoCopy(2, key.name);
   row->bindNoCopy(3, key.digest.data(), static_cast<int>(key.digest.size()));
@@ -39,6 +39,8 @@ core::Status KeyTable::add(const AccessKey& key) {
   row->bind(6, static_cast<std::int64_t>(key.max_queued));
   row->bind(7, static_cast<std::int64_t>(key.max_running));
   row->bind(8, key.created_us);
+  row->bind(9, static_cast<std::int64_t>(key.max_stored_bytes));
+  row->bind(10, static_cast<std::int64_t>(key.max_cpu_ms_per_hour));
   row->exec();
   return {};
 }
@@ -53,8 +55,8 @@ core::Status KeyTable::revoke(const std::string& id, std::int64_t now_us) {
 
 core::Result<std::vector<AccessKey>> KeyTable::all() {
   std::vector<AccessKey> keys;
-  Query rows = connection_.query("SELECT id, name, digest, scopes, weight, max_queued, max_running, created_us, revoked_us "
-                                 "FROM access_keys ORDER BY created_us, id");
+  Query rows = connection_.query("SELECT id, name, digest, scopes, weight, max_queued, max_running, created_us, revoked_us, "
+                                 "max_stored_bytes, max_cpu_ms_per_hour FROM access_keys ORDER BY created_us, id");
   while (rows->executeStep()) {
     AccessKey key;
     key.id = rows->getColumn(0).getString();
@@ -68,6 +70,8 @@ core::Result<std::vector<AccessKey>> KeyTable::all() {
     key.max_running = static_cast<std::uint64_t>(rows->getColumn(6).getInt64());
     key.created_us = rows->getColumn(7).getInt64();
     if (!rows->getColumn(8).isNull()) key.revoked_us = rows->getColumn(8).getInt64();
+    key.max_stored_bytes = static_cast<std::uint64_t>(rows->getColumn(9).getInt64());
+    key.max_cpu_ms_per_hour = static_cast<std::uint64_t>(rows->getColumn(10).getInt64());
     keys.push_back(std::move(key));
   }
   return keys;

@@ -141,6 +141,47 @@ CREATE TABLE artifacts (
   PRIMARY KEY (job_id, path, offset_bytes)
 ) STRICT;
 )sql",
+    // What an owner's jobs and blobs take in all, kept as it changes, and the CPU time of its jobs that ended in the hour `cpu_hour` (of
+    // the Unix epoch). Jobs without an owner have no bound, and are not counted.
+    R"sql(
+ALTER TABLE access_keys ADD COLUMN max_stored_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE access_keys ADD COLUMN max_cpu_ms_per_hour INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN stored_bytes INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE owner_use (
+  owner TEXT NOT NULL PRIMARY KEY,
+  stored_bytes INTEGER NOT NULL DEFAULT 0,
+  cpu_hour INTEGER NOT NULL DEFAULT 0,
+  cpu_us INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+UPDATE jobs SET stored_bytes =
+  (SELECT coalesce(sum(octets), 0) FROM
+    (SELECT length(CAST(document AS BLOB)) AS octets FROM requests WHERE job_id = jobs.id
+     UNION ALL SELECT length(CAST(document AS BLOB)) FROM results WHERE job_id = jobs.id
+     UNION ALL SELECT length(bytes) FROM outputs WHERE job_id = jobs.id
+     UNION ALL SELECT length(bytes) FROM artifacts WHERE job_id = jobs.id))
+  WHERE owner <> '';
+INSERT INTO owner_use (owner, stored_bytes)
+  SELECT owner, sum(octets) FROM
+    (SELECT owner, stored_bytes AS octets FROM jobs WHERE owner <> '' UNION ALL SELECT owner, bytes FROM blobs WHERE owner <> '')
+  GROUP BY owner;
+CREATE TRIGGER owners_job_came AFTER INSERT ON jobs WHEN NEW.owner <> '' BEGIN
+  INSERT INTO owner_use (owner, stored_bytes) VALUES (NEW.owner, NEW.stored_bytes)
+    ON CONFLICT (owner) DO UPDATE SET stored_bytes = stored_bytes + excluded.stored_bytes;
+END;
+CREATE TRIGGER owners_job_grew AFTER UPDATE OF stored_bytes ON jobs WHEN NEW.owner <> '' BEGIN
+  UPDATE owner_use SET stored_bytes = stored_bytes + NEW.stored_bytes - OLD.stored_bytes WHERE owner = NEW.owner;
+END;
+CREATE TRIGGER owners_job_went AFTER DELETE ON jobs WHEN OLD.owner <> '' BEGIN
+  UPDATE owner_use SET stored_bytes = stored_bytes - OLD.stored_bytes WHERE owner = OLD.owner;
+END;
+CREATE TRIGGER owners_blob_came AFTER INSERT ON blobs WHEN NEW.owner <> '' BEGIN
+  INSERT INTO owner_use (owner, stored_bytes) VALUES (NEW.owner, NEW.bytes)
+    ON CONFLICT (owner) DO UPDATE SET stored_bytes = stored_bytes + excluded.stored_bytes;
+END;
+CREATE TRIGGER owners_blob_went AFTER DELETE ON blobs WHEN OLD.owner <> '' BEGIN
+  UPDATE owner_use SET stored_bytes = stored_bytes - OLD.bytes WHERE owner = OLD.owner;
+END;
+)sql",
 };
 
 std::unexpected<core::Error> refuse(const std::string& path, const std::string& why) {

@@ -163,6 +163,9 @@ class SqliteStore final : public Store {
   core::Result<std::vector<StoredJob>> list(const ListQuery& query) override {
     return read<std::vector<StoredJob>>([&](JobReader reader) { return reader.list(query); });
   }
+  core::Result<OwnerUse> use_of(const std::string& owner, std::int64_t now_us) override {
+    return read<OwnerUse>([&](JobReader reader) { return reader.use_of(owner, now_us); });
+  }
   core::Result<bool> knows_key(const std::string& owner, const std::string& key) override {
     return read<bool>([&](JobReader reader) { return reader.knows_key(owner, key); });
   }

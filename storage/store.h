@@ -24,6 +24,7 @@
 
 namespace bailiff::storage {
 
+inline constexpr std::int64_t kHourUs = 3'600'000'000;  // in which an owner's CPU time is summed up
 inline constexpr const char* kDatabaseName = "bailiff.db";  // in the server's data directory
 
 struct NewJob {
@@ -72,6 +73,7 @@ struct Finish {
   std::vector<Output> outputs;
   std::int64_t finished_us = 0;
   std::vector<Artifact> artifacts = {};
+  std::int64_t cpu_us = 0;              // of all that it ran
 };
 
 struct StoredJob {
@@ -145,6 +147,12 @@ struct Cancelled {
   std::string owner;
 };
 
+/// Of all jobs and blobs of one owner.
+struct OwnerUse {
+  std::uint64_t stored_bytes = 0;
+  std::uint64_t cpu_us = 0;             // of its jobs that ended in the present hour of the clock (UTC)
+};
+
 class Store {
  public:
   /// A part of some bytes, and how many there are in all.
@@ -207,6 +215,8 @@ class Store {
   virtual core::Result<StoredJob> get(const std::string& id) = 0;
   /// Whose it is. not_found.
   virtual core::Result<std::string> owner(const std::string& id) = 0;
+  /// What an owner takes at that time; of the empty one nothing is known.
+  virtual core::Result<OwnerUse> use_of(const std::string& owner, std::int64_t now_us) = 0;
   /// Jobs that are queued, by owner; none that has none.
   virtual core::Result<std::map<std::string, std::uint64_t>> queued_by_owner() = 0;
   /// Newest first, at most `limit`. invalid: more than kMaxListLabels labels.

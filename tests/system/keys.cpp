@@ -101,6 +101,31 @@ TEST_F(KeyTest, AFullQueueOfOneIsNotAnothersWait) {
   EXPECT_GT(waiting, 100U) << "it was served after the others";
 }
 
+TEST_F(KeyTest, BytesAndCpuTimeOfAKeyAreBounded) {
+  start();
+  const auto root = make({{"name", "root"}, {"scopes", {"admin"}}}, "none");
+  const Json scopes = {"submit", "read"};
+  const auto small = make({{"name", "small"}, {"scopes", scopes}, {"max_stored_bytes", 20'000}}, root);
+  const auto brief = make({{"name", "brief"}, {"scopes", scopes}, {"max_cpu_ms_per_hour", 50}}, root);
+  const Json request = {{"image", "host"}, {"steps", {{{"command", {"true"}}}}}};
+  const auto create = [&](const std::string& key) { return http().post("/v1/jobs", request, with(key)); };
+  const auto kept = submit(small, {"head", "-c", "20000", "/dev/zero"}, {"Prefer: wait=30"});
+  const auto refused = create(small);
+  EXPECT_EQ(refused.status, 429) << refused.body;
+  EXPECT_NE(refused.body.find("bytes"), std::string::npos) << refused.body;
+  EXPECT_EQ(http().post("/v1/jobs:batch", {{"jobs", {request}}}, with(small)).json().at("items").at(0).at("status"), 429);
+  EXPECT_EQ(http().post_bytes("/v1/blobs", "bytes", with(small)).status, 429);
+  EXPECT_GT(get("/v1/keys/self", small).at("key").at("stored_bytes"), 20'000);
+  EXPECT_EQ(http().remove("/v1/jobs/" + kept.at("id").get<std::string>(), with(small)).status, 204);
+  EXPECT_EQ(create(small).status, 202);
+
+  submit(brief, {"sh", "-c", "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done"}, {"Prefer: wait=30"});
+  const auto used = get("/v1/keys/self", brief).at("key").at("cpu_ms_this_hour").get<double>();
+  // The hour of the clock may have changed in between.
+  if (used >= 50) EXPECT_EQ(create(brief).status, 429);
+  else EXPECT_EQ(create(brief).status, 202) << used;
+}
+
 TEST_F(KeyTest, BoundsOfAKeyHold) {
   start();
   const auto root = make({{"name", "root"}, {"scopes", {"admin"}}}, "none");

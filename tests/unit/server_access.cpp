@@ -179,14 +179,21 @@ TEST_F(AccessTest, ABatchIsItsOwners) {
 
 TEST_F(AccessTest, AFullShareIs429) {
   begin();
-  on_loop([&] {
-    jobs.owner_room = 0;
-    jobs.refusal = core::Error{core::ErrorKind::unavailable, "full", 0};
-  });
-  const auto answer = create(alice_);
-  EXPECT_EQ(answer.status, 429);
-  EXPECT_NE(answer.json()["detail"].get<std::string>().find("key"), std::string::npos) << answer.body;
-  EXPECT_TRUE(answer.headers.contains("retry-after"));
+  struct Row {
+    Quota quota;
+    std::string detail;
+  };
+  for (const auto& row :
+       {Row{Quota::queued_jobs, "jobs queued"}, Row{Quota::stored_bytes, "bytes stored"}, Row{Quota::cpu_time, "CPU time"}}) {
+    on_loop([&] {
+      jobs.quota = row.quota;
+      jobs.refusal = core::Error{core::ErrorKind::unavailable, "full", 0};
+    });
+    const auto answer = create(alice_);
+    EXPECT_EQ(answer.status, 429);
+    EXPECT_NE(answer.json()["detail"].get<std::string>().find(row.detail), std::string::npos) << answer.body;
+    EXPECT_TRUE(answer.headers.contains("retry-after"));
+  }
 }
 
 TEST_F(AccessTest, ARevokedKeyIsOut) {
@@ -218,14 +225,19 @@ TEST_F(AccessTest, AKeyThatTheDiskRefusedIsNone) {
 
 TEST_F(AccessTest, WhatAKeyMayBeIsSaid) {
   begin();
-  const auto made =
-      make_key(R"({"name": "ci", "scopes": ["submit"], "weight": 5, "max_queued_jobs": 7, "max_running_jobs": null})", bearer(admin_));
+  const auto made = make_key(
+      R"({"name": "ci", "scopes": ["submit"], "weight": 5, "max_queued_jobs": 7, "max_running_jobs": null, "max_cpu_ms_per_hour": 9})",
+      bearer(admin_));
   ASSERT_EQ(made.status, 201) << made.body;
   const auto key = made.json();
   EXPECT_EQ(key["name"], "ci");
   EXPECT_EQ(key["scopes"], nlohmann::json{"submit"});
   EXPECT_EQ(key["weight"], 5);
   EXPECT_EQ(key["max_queued_jobs"], 7);
+  EXPECT_EQ(key["max_cpu_ms_per_hour"], 9);
+  EXPECT_EQ(key["max_stored_bytes"], nullptr);
+  EXPECT_EQ(key["stored_bytes"], 0);
+  EXPECT_EQ(key["cpu_ms_this_hour"], 0);
   EXPECT_EQ(key["max_running_jobs"], nullptr);
   EXPECT_FALSE(get("/v1/keys", admin_).body.find(key["key"].get<std::string>()) != std::string::npos) << "told once";
   struct Row {
@@ -236,6 +248,7 @@ TEST_F(AccessTest, WhatAKeyMayBeIsSaid) {
         Row{R"({"name": "x", "scopes": ["root"]})", "/scopes/0"}, Row{R"({"name": "x", "scopes": ["read"], "weight": 0})", "/weight"},
         Row{R"({"name": "x", "scopes": ["read"], "weight": 1001})", "/weight"},
         Row{R"({"name": "x", "scopes": ["read"], "max_queued_jobs": -1})", "/max_queued_jobs"},
+        Row{R"({"name": "x", "scopes": ["read"], "max_stored_bytes": 0})", "/max_stored_bytes"},
         Row{R"({"name": "x", "scopes": ["read"], "id": "mine"})", "/id"},
         Row{R"({"name": "x", "name": "y", "scopes": ["read"]})", "/name"}}) {
     const auto refused = make_key(body, bearer(admin_));

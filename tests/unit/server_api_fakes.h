@@ -57,6 +57,8 @@ class FakeStore final : public storage::Store {
   void forget(std::string, storage::Callback<void>) override {}
   void forget_old(std::string, std::int64_t, int, storage::Callback<std::size_t>) override {}
   core::Result<bool> knows_key(const std::string&, const std::string&) override { return false; }
+  core::Result<storage::OwnerUse> use_of(const std::string&, std::int64_t) override { return use; }
+  storage::OwnerUse use;  // of every owner
   core::Result<std::optional<std::string>> id_before_newest(std::uint64_t) override { return std::nullopt; }
   void claim(std::int64_t, storage::PickOwner, storage::Callback<std::optional<storage::ClaimedJob>>) override {}
   void finish(storage::Finish, storage::Callback<void>) override {}
@@ -252,7 +254,7 @@ class FakeJobs final : public Jobs {
     }
     co_return submitted;
   }
-  std::optional<std::uint64_t> room(const std::string&) const override { return owner_room; }
+  Quota exhausted(const std::string&) const override { return quota; }
   std::unique_ptr<JobWatch> watch(const std::vector<std::string>& ids, News news) override { return watches.watch(ids, news); }
   std::optional<Progress> progress(const std::string& id) const override {
     const auto found = running.find(id);
@@ -346,7 +348,7 @@ class FakeJobs final : public Jobs {
 
   JobWatches watches{io_.get_executor()};
   std::map<std::string, Progress> running;
-  std::optional<std::uint64_t> owner_room;  // of one key
+  Quota quota = Quota::none;  // of one key
   std::size_t queue_room = 1000;            // for a batch
   int transactions = 0, output_questions = 0;
   bool is_ready = true, finish_at_once = false;

@@ -19,6 +19,8 @@ class KeyStoreTest : public StoreTest {
     made->key.weight = 3;
     made->key.max_queued = 10;
     made->key.max_running = 2;
+    made->key.max_stored_bytes = 1ULL << 40;
+    made->key.max_cpu_ms_per_hour = 77;
     made->key.created_us = created_us;
     EXPECT_TRUE(test::answer(test::posted<void>([&](Callback<void> done) { store().add_key(made->key, std::move(done)); })));
     return made->key;
@@ -63,6 +65,8 @@ TEST_P(KeyStoreTest, KeysComeBackAsTheyWere) {
   EXPECT_EQ((*keys)[1].weight, 3U);
   EXPECT_EQ((*keys)[1].max_queued, 10U);
   EXPECT_EQ((*keys)[1].max_running, 2U);
+  EXPECT_EQ((*keys)[1].max_stored_bytes, 1ULL << 40);
+  EXPECT_EQ((*keys)[1].max_cpu_ms_per_hour, 77U);
   EXPECT_EQ((*keys)[1].created_us, 20);
   EXPECT_FALSE((*keys)[1].revoked_us);
 }
@@ -97,6 +101,43 @@ TEST_P(KeyStoreTest, AClaimTakesFromTheOwnerThatIsPicked) {
   EXPECT_EQ(store().owner("3").value(), "a");
   EXPECT_EQ(test::error_kind(store().owner("9")), ErrorKind::not_found);
   EXPECT_EQ(job("1").owner, "b");
+}
+
+TEST_P(KeyStoreTest, WhatAnOwnerTakesIsKnown) {
+  constexpr std::int64_t kHour = kHourUs, kLater = 5 * kHourUs;
+  const auto request_bytes = test::new_job("1").request.size();
+  submit_for("a", "1");
+  submit_for("a", "2");
+  submit_for("b", "3");
+  submit_for("", "4");
+  EXPECT_EQ(store().use_of("a", 0)->stored_bytes, 2 * request_bytes);
+  const auto end = [&](const std::string& owner, std::int64_t at_us, std::int64_t cpu_us) {
+    auto claimed = test::answer(test::posted<std::optional<ClaimedJob>>([&](Callback<std::optional<ClaimedJob>> done) {
+      store().claim(2'000, [owner](const auto&) { return std::optional(owner); }, std::move(done));
+    }));
+    ASSERT_TRUE(claimed && *claimed);
+    Finish finish = test::end_of(**claimed);
+    finish.finished_us = at_us;
+    finish.cpu_us = cpu_us;
+    finish.outputs = {{0, Stream::stdout_stream, "12345"}};
+    finish.artifacts = {{"x", "123"}};
+    ASSERT_TRUE(test::finish(store(), std::move(finish)));
+  };
+  end("a", kHour + 5, 30);
+  end("a", 2 * kHour - 1, 40);
+  end("", kHour, 50);
+  EXPECT_EQ(store().use_of("a", kHour)->cpu_us, 70U);
+  EXPECT_EQ(store().use_of("a", 2 * kHour)->cpu_us, 0U);
+  EXPECT_EQ(store().use_of("a", kHour)->stored_bytes, 2 * (request_bytes + 2 + 5 + 3));
+  EXPECT_EQ(store().use_of("", kHour)->cpu_us + store().use_of("", kHour)->stored_bytes, 0U);
+  EXPECT_EQ(store().use_of("nobody", kHour)->stored_bytes, 0U);
+  submit_for("a", "5");
+  end("a", kLater, 9);
+  EXPECT_EQ(store().use_of("a", kLater)->cpu_us, 9U);
+  for (const auto* id : {"1", "2"})
+    ASSERT_TRUE(test::answer(test::posted<void>([&](Callback<void> done) { store().forget(id, std::move(done)); })));
+  EXPECT_EQ(store().use_of("a", kLater)->stored_bytes, request_bytes + 10);
+  EXPECT_EQ(store().use_of("b", kLater)->stored_bytes, request_bytes);
 }
 
 TEST_P(KeyStoreTest, TheOldestOfAllOwnersIsFound) {
@@ -171,6 +212,21 @@ TEST(AccessKeyText, HasOneShape) {
 }
 
 // What a database of the first schema had is there after the step to this one.
+TEST(KeyMigration, WhatOwnersHadStoredIsCounted) {
+  const test::TemporaryDirectory directory;
+  test::make_database(directory.database(), 4, R"sql(
+    INSERT INTO jobs (id, state, priority, created_us, owner) VALUES ('1', 'queued', 0, 1, 'a'), ('2', 'queued', 0, 1, '');
+    INSERT INTO requests VALUES ('1', '{"ä":1}'), ('2', '{}');
+    INSERT INTO outputs VALUES ('1', 0, 'stdout', 0, x'010203'), ('1', 0, 'stdout', 3, x'04');
+    INSERT INTO blobs (owner, digest, bytes, used_us, whole) VALUES ('a', 'sha256:0', 100, 1, 1), ('', 'sha256:0', 100, 1, 1);)sql");
+  Options options;
+  options.path = directory.database();
+  auto store = Store::open(options);
+  ASSERT_TRUE(store) << store.error().what;
+  EXPECT_EQ((*store)->use_of("a", 0)->stored_bytes, std::string(R"({"ä":1})").size() + 4 + 100);
+  EXPECT_EQ((*store)->use_of("", 0)->stored_bytes, 0U);
+}
+
 TEST(KeyMigration, TheQueueOfTheFirstSchemaGoesOn) {
   const test::TemporaryDirectory directory;
   Options options;

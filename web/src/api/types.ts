@@ -173,6 +173,10 @@ export interface ApiKey {
   weight: number;
   max_queued_jobs: number | null;
   max_running_jobs: number | null;
+  max_stored_bytes: number | null;
+  max_cpu_ms_per_hour: number | null;
+  stored_bytes: number;
+  cpu_ms_this_hour: number;
   created_at: string;
   revoked_at: string | null;
 }
