@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { apiKey, type ApiError, call, json } from '../api/client';
 import type { ApiKey, Page } from '../api/types';
-import { count } from '../format';
+import { bytes, count, duration } from '../format';
 import { usePoll } from '../ui/poll';
 import { Failure } from '../ui/states';
 
@@ -62,6 +62,9 @@ export function Keys(): JSX.Element | null {
   );
 }
 
+const ofBound = (use: number, most: number | null, text: (value: number) => string): string =>
+  most === null ? text(use) : `${text(use)} of ${text(most)}`;
+
 function KeyTable({ keys, revoke }: { keys: ApiKey[]; revoke: (key: ApiKey) => void }): JSX.Element {
   const [asked, setAsked] = useState(''); // the id of a key whose end wants a second word
   const button = (key: ApiKey): JSX.Element =>
@@ -72,7 +75,7 @@ function KeyTable({ keys, revoke }: { keys: ApiKey[]; revoke: (key: ApiKey) => v
     );
   return (
     <table class="stacking">
-        <thead><tr><th>Name</th><th>Id</th><th>Scopes</th><th>Weight</th><th>Queued</th><th>Running</th><th>Made</th><th><span class="unseen">Actions</span></th></tr></thead>
+        <thead><tr><th>Name</th><th>Id</th><th>Scopes</th><th>Weight</th><th>Queued</th><th>Running</th><th>Stored</th><th>CPU this hour</th><th>Made</th><th><span class="unseen">Actions</span></th></tr></thead>
         <tbody>
           {keys.slice(0, MAX_SHOWN_KEYS).map((key) => (
             <tr key={key.id} class={key.revoked_at === null ? '' : 'muted'}>
@@ -82,6 +85,8 @@ function KeyTable({ keys, revoke }: { keys: ApiKey[]; revoke: (key: ApiKey) => v
               <td data-name="Weight">{key.weight}</td>
               <td data-name="Queued">{key.max_queued_jobs ?? 'any'}</td>
               <td data-name="Running">{key.max_running_jobs ?? 'any'}</td>
+              <td data-name="Stored">{ofBound(key.stored_bytes, key.max_stored_bytes, bytes)}</td>
+              <td data-name="CPU this hour">{ofBound(key.cpu_ms_this_hour, key.max_cpu_ms_per_hour, duration)}</td>
               <td data-name="Made">{new Date(key.created_at).toLocaleDateString()}</td>
               <td>{key.revoked_at === null ? button(key) : 'revoked'}</td>
             </tr>
