@@ -139,6 +139,8 @@ void add_submit(CLI::App& app, Parsed& parsed, const Console& console) {
   submit_app->add_option("-l,--language", options.language, "language (else the file's extension)")->type_name("NAME");
   submit_app->add_option("--image", options.image, "image (else the language's)")->type_name("NAME");
   submit_app->add_option("--stdin", options.stdin_file, "the program's input; - is our own")->type_name("FILE");
+  submit_app->add_option("--archive", options.archive, "tar or zip of files that stand beside the source; - is our own input")
+      ->type_name("FILE");
   auto* tests = submit_app->add_option("--tests", options.tests_directory, "tests: pairs of NAME.in and NAME.out")->type_name("DIR");
   submit_app->add_option("--checker", options.checker, "how outputs are compared")
       ->check(CLI::IsMember({"tokens", "lines", "exact"}))

@@ -105,6 +105,11 @@ Expected<Json> job_request(const SubmitOptions& options) {
   if (!options.args.empty()) {
     for (const std::string& arg : options.args) request["args"].push_back(core::to_utf8(arg));
   }
+  if (!options.archive.empty()) {
+    auto archive = read_input(options.archive);
+    if (!archive) return std::unexpected(std::move(archive.error()));
+    request["archive"] = core::content_to_json(*archive);
+  }
   if (!options.stdin_file.empty()) {
     auto input = read_input(options.stdin_file);
     if (!input) return std::unexpected(std::move(input.error()));

@@ -30,7 +30,7 @@ struct SubmitOptions {
   std::string file;
   std::vector<std::string> args;
   std::string language, image;  // empty: by the file's extension; the language's
-  std::string stdin_file, tests_directory, checker, idempotency_key;
+  std::string stdin_file, archive, tests_directory, checker, idempotency_key;
   core::LimitOverrides limits;
   std::vector<std::string> labels;  // "k=v"
   std::vector<std::string> artifacts;  // globs

@@ -102,6 +102,18 @@ TEST_F(FilesTest, AnArchiveIsUnpackedBeforeTheFiles) {
   EXPECT_NE(over.body.find("more than 50000 bytes"), std::string::npos) << over.body;
 }
 
+TEST_F(FilesTest, TheClientSendsAnArchiveWithTheProgram) {
+  start();
+  const std::string script = "cd " + data() +
+                             "/.. && mkdir pack && echo packed >pack/data && tar -czf p.tgz -C pack . && echo 'cat data' >it.sh && "
+                             "BAILIFF_SERVER=" +
+                             http().url() + " " BAILIFF_PATH " submit --wait --archive p.tgz it.sh >said 2>&1";
+  EXPECT_EQ(std::system(script.c_str()), 0);
+  std::ifstream said(data() + "/../said");
+  const std::string text(std::istreambuf_iterator<char>(said), {});
+  EXPECT_NE(text.find("packed"), std::string::npos) << text;
+}
+
 TEST_F(FilesTest, ABlobIsBounded) {
   start({"--slots", "1", "--max-blob-bytes", "1000", "--max-blobs-bytes", "1500"});
   EXPECT_EQ(http().post_bytes("/v1/blobs", std::string(1001, 'x')).status, 413);
