@@ -56,6 +56,7 @@ struct ActiveJob {
     bool interactive = false;
   };
   std::vector<StepOutput> step_outputs;
+  std::uint64_t cpu_us = 0;  // of all that ran in this attempt, also where its result is not kept
   /// Our end of the standard input of the interactive step while it runs; empty after its end-of-file.
   core::Fd input;
   std::function<void()> progressed;  // a step began, ended, or printed what somebody waited for

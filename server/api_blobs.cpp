@@ -82,8 +82,9 @@ awaitable<Response> Api::create_blob(Call call) {
   const auto known = co_await from_callback<core::Result<bool>>(std::move(use));
   if (!known) co_return problem_response(problem_of(known.error(), "look for a blob"));
   if (!*known) {
-    const bool full = context_.jobs.exhausted(owner) == Quota::stored_bytes;
-    if (full) co_return problem_response(full_quota(Quota::stored_bytes));
+    const auto quota = context_.jobs.exhausted(owner, *size);
+    const bool full = quota == Quota::stored_bytes || quota == Quota::unknown;
+    if (full) co_return problem_response(full_quota(quota));
     const auto stored = co_await store_blob(owner, *digest, *file, *size);
     if (!stored && stored.error().kind == core::ErrorKind::conflict) co_return problem_response(full_of_blobs());
     if (!stored) co_return problem_response(problem_of(stored.error(), "store a blob"));

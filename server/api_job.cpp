@@ -141,8 +141,6 @@ void put_result(storage::Finish& finish, core::JobResult result) {
   finish.message = result.message;
   finish.result = result_to_json(result);
   int step_index = 0, test_index = storage::kFirstTest;
-  for (const auto& step : result.steps) finish.cpu_us += static_cast<std::int64_t>(step.outcome.usage.cpu_us);
-  for (const auto& test : result.tests) finish.cpu_us += static_cast<std::int64_t>(test.outcome.usage.cpu_us);
   for (auto& step : result.steps) move_outputs(finish.outputs, step_index++, step.stdout_bytes, step.stderr_bytes);
   for (auto& test : result.tests) move_outputs(finish.outputs, test_index++, test.stdout_bytes, test.stderr_bytes);
   for (auto& artifact : result.artifacts) finish.artifacts.push_back({std::move(artifact.path), std::move(artifact.bytes)});

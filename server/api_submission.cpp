@@ -93,8 +93,12 @@ Problem full_queue(std::uint64_t bound) {
 }
 
 Problem full_quota(Quota quota) {
+  if (quota == Quota::unknown) return {503, "the server cannot do this now; try again later", {}, {{"Retry-After", "1"}}};
   if (quota == Quota::stored_bytes)
-    return {429, "this key has as many bytes stored as it may: delete jobs that have ended", {}, {{"Retry-After", "60"}}};
+    return {429,
+            "this key has as many bytes stored as it may: delete jobs that have ended; blobs go a while after their last use",
+            {},
+            {{"Retry-After", "60"}}};
   if (quota == Quota::queued_jobs) return {429, "this key has as many jobs queued as it may", {}, {{"Retry-After", "5"}}};
   const auto left_s = (storage::kHourUs - core::unix_us() % storage::kHourUs) / 1'000'000 + 1;
   return {429, "the jobs of this key have had as much CPU time as they may in this hour", {}, {{"Retry-After", std::to_string(left_s)}}};

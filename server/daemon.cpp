@@ -279,10 +279,6 @@ core::Status Daemon::load_tls() {
   auto loaded = TlsFront::load({config_.tls_certificate, config_.tls_key});
   if (!loaded) return std::unexpected(loaded.error());
   tls_ = std::move(*loaded);
-  boost::system::error_code failed;
-  reload_signal_.add(SIGHUP, failed);
-  if (failed) return core::error(core::ErrorKind::internal, "SIGHUP: " + failed.message());
-  reload_on_signal();
   return {};
 }
 
@@ -290,6 +286,7 @@ core::Status Daemon::load_tls() {
 void Daemon::reload_on_signal() {
   reload_signal_.async_wait([this](const boost::system::error_code& cancelled, int) {
     if (cancelled) return;
+    if (!tls_) return reload_on_signal();  // it is still to be read
     if (const auto read = tls_->reload(); read) log_info("certificate read again", {{"file", config_.tls_certificate}});
     else log_error("the certificate stays as it was", {{"why", read.error()}});
     reload_on_signal();
@@ -329,6 +326,10 @@ core::Status Daemon::start() {
   signals_.async_wait([this](const boost::system::error_code& error, int number) {
     if (!error) on_signal(number);
   });
+  if (!config_.tls_certificate.empty()) {
+    reload_signal_.add(SIGHUP);
+    reload_on_signal();
+  }
   if (auto done = open_store(); !done) return done;
   if (auto done = check_access(); !done) return done;
   if (auto done = find_languages(); !done) return done;

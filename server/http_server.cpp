@@ -43,7 +43,6 @@ core::Result<core::Fd> listening_socket(const tcp::endpoint& endpoint) {
   return fd;
 }
 
-void log_no_pair(const error_code& why) { log_warn("cannot serve a connection", {{"error", why.message()}}); }
 void log_pause(int number) { log_warn("cannot accept", {{"error", std::strerror(number)}}); }
 
 }  // namespace
@@ -55,9 +54,11 @@ struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
 
   awaitable<void> accept_all();
   awaitable<void> pause_accepting();
-  void accept_one(core::Fd fd);
+  /// False: there are no descriptors for it.
+  bool accept_one(core::Fd fd);
+  static awaitable<void> count_down(std::shared_ptr<State> self, std::size_t& counter, awaitable<void> connection);
   awaitable<void> serve(HttpStream::socket_type socket, std::string peer, bool refused);
-  awaitable<void> serve_tls(tcp::socket client, std::string peer, bool refused);
+  awaitable<void> serve_tls(HttpStream::socket_type socket, std::string peer, bool refused, std::shared_ptr<TlsRelay> relay);
   awaitable<void> wait_empty(std::chrono::steady_clock::time_point deadline);
 
   asio::io_context& io;
@@ -67,9 +68,10 @@ struct HttpServer::State : std::enable_shared_from_this<HttpServer::State> {
   tcp::acceptor acceptor;
   tcp protocol = tcp::v4();
   const TlsFront* tls = nullptr;
-  asio::steady_timer changed;  // cancelled when the last session ends
+  asio::steady_timer changed;  // cancelled when the last connection ends
   std::set<Session*> sessions;
-  std::size_t refusals = 0;
+  std::set<std::shared_ptr<TlsRelay>> relays;
+  std::size_t connections = 0, refusals = 0;  // with their relays, which may outlive the sessions
 };
 
 awaitable<void> HttpServer::State::accept_all() {
@@ -79,7 +81,7 @@ awaitable<void> HttpServer::State::accept_all() {
     if (ec || !acceptor.is_open()) co_return;
     core::Fd fd(::accept4(acceptor.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (fd.valid()) {
-      accept_one(std::move(fd));
+      if (!accept_one(std::move(fd))) co_await pause_accepting();
       continue;
     }
     // Other errors are of the one connection, which is gone.
@@ -93,59 +95,69 @@ awaitable<void> HttpServer::State::pause_accepting() {
   co_await pause.async_wait(kResume);
 }
 
-void HttpServer::State::accept_one(core::Fd fd) {
-  const bool refused = sessions.size() >= bounds.connections;
-  if (refused && refusals >= kMaxRefusals) return;
+bool HttpServer::State::accept_one(core::Fd fd) {
+  const bool refused = connections >= bounds.connections;
+  if (refused && refusals >= kMaxRefusals) return true;
   tcp::socket socket(io);
   error_code ec;
   socket.assign(protocol, fd.get(), ec);
-  if (ec) return;
+  if (ec) return true;
   (void)fd.release();
   socket.set_option(tcp::no_delay(true), ec);
   std::string peer;
   const auto endpoint = socket.remote_endpoint(ec);
   if (!ec) peer = endpoint.address().to_string();
-  asio::co_spawn(
-      io,
-      [self = shared_from_this(), connected = std::move(socket), peer = std::move(peer), refused]() mutable {
-        return self->tls != nullptr ? self->serve_tls(std::move(connected), std::move(peer), refused)
-                                    : self->serve(std::move(connected), std::move(peer), refused);
-      },
-      asio::detached);
+  auto& counter = refused ? refusals : connections;
+  awaitable<void> connection;
+  if (tls == nullptr) {
+    connection = serve(std::move(socket), std::move(peer), refused);
+  } else {
+    asio::local::stream_protocol::socket ours(io), sessions_end(io);
+    asio::local::connect_pair(ours, sessions_end, ec);
+    if (ec) return false;
+    keep_alive(socket.native_handle());  // the session sees only the pair
+    auto relay = tls->relay(std::move(socket), std::move(ours), bounds);
+    connection = serve_tls(std::move(sessions_end), std::move(peer), refused, std::move(relay));
+  }
+  ++counter;
+  asio::co_spawn(io, count_down(shared_from_this(), counter, std::move(connection)), asio::detached);
+  return true;
+}
+
+awaitable<void> HttpServer::State::count_down(std::shared_ptr<State> self, std::size_t& counter, awaitable<void> connection) {
+  co_await std::move(connection);
+  --counter;
+  if (self->connections == 0) self->changed.cancel();
 }
 
 awaitable<void> HttpServer::State::serve(HttpStream::socket_type socket, std::string peer, bool refused) {
   const auto self = shared_from_this();
   Session session(std::move(socket), std::move(peer), context);
   if (refused) {
-    ++refusals;
     co_await session.run_refusal();
-    --refusals;
     co_return;
   }
   sessions.insert(&session);
   co_await session.run();
   sessions.erase(&session);
-  if (sessions.empty()) changed.cancel();
 }
 
-awaitable<void> HttpServer::State::serve_tls(tcp::socket client, std::string peer, bool refused) {
+awaitable<void> HttpServer::State::serve_tls(HttpStream::socket_type socket, std::string peer, bool refused,
+                                             std::shared_ptr<TlsRelay> relay) {
   using namespace asio::experimental::awaitable_operators;
   const auto self = shared_from_this();
-  asio::local::stream_protocol::socket ours(io), sessions_end(io);
-  error_code ec;
-  asio::local::connect_pair(ours, sessions_end, ec);
-  if (ec) {
-    log_no_pair(ec);
-    co_return;
-  }
-  auto session = serve(std::move(sessions_end), std::move(peer), refused);
-  auto relay = tls->relay(std::move(client), std::move(ours), bounds);
-  co_await (std::move(session) && std::move(relay));
+  relays.insert(relay);
+  auto session = serve(std::move(socket), std::move(peer), refused);
+  const auto serve_session = [&]() -> awaitable<void> {
+    co_await std::move(session);
+    relay->session_ended();
+  };
+  co_await (serve_session() && relay->run());
+  relays.erase(relay);
 }
 
 awaitable<void> HttpServer::State::wait_empty(std::chrono::steady_clock::time_point deadline) {
-  while (!sessions.empty() && std::chrono::steady_clock::now() < deadline) {
+  while (connections > 0 && std::chrono::steady_clock::now() < deadline) {
     changed.expires_at(deadline);
     co_await changed.async_wait(kResume);
   }
@@ -157,6 +169,7 @@ HttpServer::HttpServer(asio::io_context& io, ApiContext context, HttpBounds boun
 HttpServer::~HttpServer() {
   stop_accepting();
   for (auto* session : state_->sessions) session->cut();
+  for (const auto& relay : state_->relays) relay->cut();
   state_->api.finish_aside();
 }
 
@@ -193,9 +206,10 @@ awaitable<void> HttpServer::drain(std::chrono::steady_clock::time_point deadline
   for (auto* session : state->sessions) session->hurry();
   co_await state->wait_empty(std::chrono::steady_clock::now() + kHurryTime);
   for (auto* session : state->sessions) session->cut();
+  for (const auto& relay : state->relays) relay->cut();
   co_await state->wait_empty(std::chrono::steady_clock::now() + kHurryTime);
 }
 
-std::size_t HttpServer::connections() const { return state_->sessions.size(); }
+std::size_t HttpServer::connections() const { return state_->connections; }
 
 }  // namespace bailiff::server

@@ -23,14 +23,6 @@ constexpr auto kResume = asio::as_tuple(asio::use_awaitable);
 // A peer whose host is gone is noticed after a minute, even while there is nothing to say.
 constexpr int kKeepAliveIdleS = 30, kKeepAliveIntervalS = 10, kKeepAliveProbes = 3;
 
-void keep_alive(int socket) {
-  const int on = 1;
-  (void)::setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-  (void)::setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &kKeepAliveIdleS, sizeof kKeepAliveIdleS);
-  (void)::setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &kKeepAliveIntervalS, sizeof kKeepAliveIntervalS);
-  (void)::setsockopt(socket, IPPROTO_TCP, TCP_KEEPCNT, &kKeepAliveProbes, sizeof kKeepAliveProbes);
-}
-
 constexpr const char* kProtocol = "bailiff";
 
 /// Browsers end a connection whose server names none of the protocols that they were told to offer.
@@ -40,6 +32,14 @@ bool offers_protocol(const HttpWebSocket::UpgradeRequest& request) {
 void name_protocol(beast::websocket::response_type& answer) { answer.set(beast::http::field::sec_websocket_protocol, kProtocol); }
 
 }  // namespace
+
+void keep_alive(int socket) {
+  const int on = 1;
+  (void)::setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  (void)::setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &kKeepAliveIdleS, sizeof kKeepAliveIdleS);
+  (void)::setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &kKeepAliveIntervalS, sizeof kKeepAliveIntervalS);
+  (void)::setsockopt(socket, IPPROTO_TCP, TCP_KEEPCNT, &kKeepAliveProbes, sizeof kKeepAliveProbes);
+}
 
 HttpWebSocket::HttpWebSocket(HttpStream& stream, const HttpBounds& bounds)
     : socket_(stream), bounds_(bounds), sent_(stream.get_executor()), pulse_(stream.get_executor()) {

@@ -184,6 +184,7 @@ asio::awaitable<void> JobQueue::commit_result(ActiveJob& job, core::JobResult re
   finish.id = job.id;
   finish.attempt = job.attempt;
   finish.finished_us = core::unix_us();
+  finish.cpu_us = static_cast<std::int64_t>(job.cpu_us);
   const bool small = output_bytes(result) <= kSmallDocumentBytes;
   const auto put = [&]() {
     put_result(finish, std::move(result));
@@ -240,12 +241,14 @@ bool JobQueue::is_known(const storage::NewJob& job) const {
   return job.idempotency_key && store_.knows_key(job.owner, *job.idempotency_key).value_or(false);
 }
 
-Quota JobQueue::exhausted(const std::string& owner) const {
+Quota JobQueue::exhausted(const std::string& owner, std::uint64_t more_bytes) const {
   const auto bounds = shares_.bounds(owner);
   if (bounds.max_stored_bytes > 0 || bounds.max_cpu_ms_per_hour > 0) {
     const auto use = store_.use_of(owner, core::unix_us());
-    if (use && bounds.max_stored_bytes > 0 && use->stored_bytes >= bounds.max_stored_bytes) return Quota::stored_bytes;
-    if (use && bounds.max_cpu_ms_per_hour > 0 && use->cpu_us / 1000 >= bounds.max_cpu_ms_per_hour) return Quota::cpu_time;
+    if (!use) return Quota::unknown;
+    const auto most = bounds.max_stored_bytes;
+    if (most > 0 && (use->stored_bytes >= most || more_bytes > most - use->stored_bytes)) return Quota::stored_bytes;
+    if (bounds.max_cpu_ms_per_hour > 0 && use->cpu_us / 1000 >= bounds.max_cpu_ms_per_hour) return Quota::cpu_time;
   }
   return shares_.room(owner).value_or(1) == 0 ? Quota::queued_jobs : Quota::none;
 }

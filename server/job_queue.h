@@ -46,7 +46,7 @@ class JobQueue final : public Jobs {
 
   boost::asio::awaitable<core::Result<storage::Submitted>> submit(storage::NewJob job) override;
   boost::asio::awaitable<core::Result<std::vector<storage::Submitted>>> submit_all(std::vector<storage::NewJob> jobs) override;
-  Quota exhausted(const std::string& owner) const override;
+  Quota exhausted(const std::string& owner, std::uint64_t more_bytes = 0) const override;
   std::unique_ptr<JobWatch> watch(const std::vector<std::string>& ids, News news) override { return watches_.watch(ids, news); }
   std::optional<Progress> progress(const std::string& id) const override;
   void tell_output(const std::string& id) override;

@@ -190,6 +190,7 @@ asio::awaitable<core::Result<Runner::RanStep>> Runner::run_step(ActiveJob& job, 
   job.input.reset();
   job.running.erase(&lease);
   if (!report) co_return std::unexpected(report.error());
+  job.cpu_us += report->outcome.usage.cpu_us;
   metrics_.step_ran(since(began) - std::chrono::microseconds(report->outcome.usage.wall_us));
   co_return RanStep{std::move(report->outcome), std::move(request.stdout_fd), std::move(request.stderr_fd), std::move(report->collected),
                     report->collect_truncated};

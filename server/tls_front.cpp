@@ -6,8 +6,6 @@
 #include <array>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
-#include <boost/asio/ssl/stream.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 
@@ -20,8 +18,6 @@ namespace asio = boost::asio;
 using asio::awaitable;
 using asio::ip::tcp;
 using boost::system::error_code;
-using Plain = asio::local::stream_protocol::socket;
-using Stream = asio::ssl::stream<tcp::socket>;
 
 constexpr auto kResume = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kPieceBytes = 16 * 1024;  // the most that one TLS record carries
@@ -43,101 +39,113 @@ int choose_protocol(SSL*, const unsigned char** chosen, unsigned char* chosen_le
   return SSL_TLSEXT_ERR_OK;
 }
 
-/// One connection. What waits too long is ended by a timer that closes both sides.
-class Relay : public std::enable_shared_from_this<Relay> {
- public:
-  Relay(tcp::socket client, Plain plain, asio::ssl::context& context, const HttpBounds& bounds)
-      : client_(std::move(client), context), plain_(std::move(plain)), timer_(client_.get_executor()), bounds_(bounds) {}
-
-  awaitable<void> run() {
-    using namespace asio::experimental::awaitable_operators;
-    set_deadline(bounds_.header_time);
-    const bool speaks_tls = co_await looks_like_tls();
-    if (!speaks_tls) {
-      co_await asio::async_write(client_.next_layer(), asio::buffer(kPlainAnswer), kResume);
-      co_return co_await end();
-    }
-    const auto [refused] = co_await client_.async_handshake(asio::ssl::stream_base::server, kResume);
-    if (refused) co_return co_await end();
-    timer_.cancel();
-    co_await (to_session() && to_client());
-    set_deadline(bounds_.linger_time);
-    co_await client_.async_shutdown(kResume);
-    co_await end();
-  }
-
- private:
-  awaitable<bool> looks_like_tls() {
-    const auto [failed] = co_await client_.next_layer().async_wait(tcp::socket::wait_read, kResume);
-    unsigned char first = kHandshakeRecord;
-    (void)::recv(client_.next_layer().native_handle(), &first, 1, MSG_PEEK | MSG_DONTWAIT);
-    co_return failed || first == kHandshakeRecord;
-  }
-
-  awaitable<void> to_session() {
-    std::array<char, kPieceBytes> piece;
-    for (;;) {
-      const auto [ended, count] = co_await client_.async_read_some(asio::buffer(piece), kResume);
-      if (ended) break;
-      const auto [gone, written] = co_await asio::async_write(plain_, asio::buffer(piece.data(), count), kResume);
-      if (gone) co_return;
-    }
-    error_code ignored;
-    plain_.shutdown(Plain::shutdown_send, ignored);
-  }
-
-  awaitable<void> to_client() {
-    std::array<char, kPieceBytes> piece;
-    for (;;) {
-      const auto [ended, count] = co_await plain_.async_read_some(asio::buffer(piece), kResume);
-      if (ended) break;
-      set_deadline(bounds_.write_time);
-      const auto [gone, written] = co_await asio::async_write(client_, asio::buffer(piece.data(), count), kResume);
-      timer_.cancel();
-      if (gone) break;
-    }
-    // The session has said all it will say, or cannot be heard: what the client still sends has no reader.
-    error_code ignored;
-    plain_.close(ignored);
-    client_.next_layer().cancel(ignored);
-  }
-
-  /// A close with unread bytes resets the connection, and the reset would overtake the last answer.
-  awaitable<void> end() {
-    set_deadline(bounds_.linger_time);
-    error_code ignored;
-    plain_.close(ignored);
-    auto& socket = client_.next_layer();
-    socket.shutdown(tcp::socket::shutdown_send, ignored);
-    std::array<char, kPieceBytes> piece;
-    for (std::uint64_t discarded = 0; discarded < kMostDiscardedBytes;) {
-      const auto [ended, count] = co_await socket.async_read_some(asio::buffer(piece), kResume);
-      if (ended) break;
-      discarded += count;
-    }
-    timer_.cancel();
-  }
-
-  void set_deadline(std::chrono::milliseconds time) {
-    timer_.expires_after(time);
-    timer_.async_wait([weak = weak_from_this()](const error_code& cancelled) {
-      const auto self = weak.lock();
-      if (cancelled || !self) return;
-      error_code ignored;
-      self->plain_.close(ignored);
-      self->client_.next_layer().close(ignored);
-    });
-  }
-
-  Stream client_;
-  Plain plain_;
-  asio::steady_timer timer_;
-  const HttpBounds& bounds_;
-};
-
 void log_failure(const std::exception& e) { log_error("encrypted connection failed", {{"error", e.what()}}); }
 
 }  // namespace
+
+TlsRelay::TlsRelay(tcp::socket client, Plain plain, std::shared_ptr<Context> context, const HttpBounds& bounds)
+    : context_(std::move(context)), client_(std::move(client), *context_), plain_(std::move(plain)), timer_(client_.get_executor()),
+      bounds_(bounds) {}
+
+awaitable<void> TlsRelay::run() {
+  const auto self = shared_from_this();
+  try {
+    co_await pass_bytes();
+    co_await end();
+  } catch (const std::exception& e) {
+    log_failure(e);
+  }
+  cut();
+}
+
+awaitable<void> TlsRelay::pass_bytes() {
+  using namespace asio::experimental::awaitable_operators;
+  set_deadline(bounds_.header_time);
+  const bool speaks_tls = co_await looks_like_tls();
+  if (!speaks_tls) {
+    co_await asio::async_write(client_.next_layer(), asio::buffer(kPlainAnswer), kResume);
+    co_return;
+  }
+  const auto [refused] = co_await client_.async_handshake(asio::ssl::stream_base::server, kResume);
+  if (refused) co_return;
+  passing_ = true;
+  if (session_ended_) set_deadline(bounds_.write_time);
+  else timer_.cancel();
+  co_await (to_session() && to_client());
+  passing_ = false;
+  set_deadline(bounds_.linger_time);
+  co_await client_.async_shutdown(kResume);
+}
+
+awaitable<bool> TlsRelay::looks_like_tls() {
+  const auto [failed] = co_await client_.next_layer().async_wait(tcp::socket::wait_read, kResume);
+  unsigned char first = kHandshakeRecord;
+  (void)::recv(client_.next_layer().native_handle(), &first, 1, MSG_PEEK | MSG_DONTWAIT);
+  co_return failed || first == kHandshakeRecord;
+}
+
+awaitable<void> TlsRelay::to_session() {
+  std::array<char, kPieceBytes> piece;
+  for (;;) {
+    const auto [ended, count] = co_await client_.async_read_some(asio::buffer(piece), kResume);
+    if (ended) break;
+    const auto [gone, written] = co_await asio::async_write(plain_, asio::buffer(piece.data(), count), kResume);
+    if (gone) co_return;
+  }
+  error_code ignored;
+  plain_.shutdown(Plain::shutdown_send, ignored);
+}
+
+awaitable<void> TlsRelay::to_client() {
+  std::array<char, kPieceBytes> piece;
+  for (;;) {
+    const auto [ended, count] = co_await plain_.async_read_some(asio::buffer(piece), kResume);
+    if (ended) break;
+    const auto [gone, written] = co_await asio::async_write(client_, asio::buffer(piece.data(), count), kResume);
+    if (gone) break;
+  }
+  // The session has said all it will say, or cannot be heard: what the client still sends has no reader. The deadline is for a read that
+  // had its bytes already when it was cancelled, and reads on.
+  set_deadline(bounds_.linger_time);
+  error_code ignored;
+  plain_.close(ignored);
+  client_.next_layer().cancel(ignored);
+}
+
+/// A close with unread bytes resets the connection, and the reset would overtake the last answer.
+awaitable<void> TlsRelay::end() {
+  set_deadline(bounds_.linger_time);
+  error_code ignored;
+  plain_.close(ignored);
+  auto& socket = client_.next_layer();
+  socket.shutdown(tcp::socket::shutdown_send, ignored);
+  std::array<char, kPieceBytes> piece;
+  for (std::uint64_t discarded = 0; discarded < kMostDiscardedBytes;) {
+    const auto [ended, count] = co_await socket.async_read_some(asio::buffer(piece), kResume);
+    if (ended) break;
+    discarded += count;
+  }
+}
+
+void TlsRelay::session_ended() {
+  session_ended_ = true;
+  if (passing_) set_deadline(bounds_.write_time);
+}
+
+void TlsRelay::cut() {
+  error_code ignored;
+  timer_.cancel();
+  plain_.close(ignored);
+  client_.next_layer().close(ignored);
+}
+
+void TlsRelay::set_deadline(std::chrono::milliseconds time) {
+  timer_.expires_after(time);
+  timer_.async_wait([weak = weak_from_this()](const error_code& cancelled) {
+    const auto self = weak.lock();
+    if (!cancelled && self) self->cut();
+  });
+}
 
 core::Result<std::shared_ptr<TlsFront::Context>> TlsFront::make_context(const Files& files) {
   auto context = std::make_shared<Context>(Context::tls_server);
@@ -154,6 +162,8 @@ core::Result<std::shared_ptr<TlsFront::Context>> TlsFront::make_context(const Fi
   if (why) return failed(files.certificate, why);
   context->use_private_key_file(files.key, Context::pem, why);
   if (why) return failed(files.key, why);
+  if (SSL_CTX_check_private_key(context->native_handle()) != 1)
+    return core::error(core::ErrorKind::invalid, "tls: " + files.key + ": not the key of " + files.certificate);
   return context;
 }
 
@@ -168,16 +178,6 @@ core::Status TlsFront::reload() {
   if (!context) return std::unexpected(std::move(context.error()));
   context_ = std::move(*context);
   return {};
-}
-
-awaitable<void> TlsFront::relay(tcp::socket client, Plain plain, const HttpBounds& bounds) const {
-  const auto context = context_;  // a connection keeps the one that it began with
-  try {
-    const auto one = std::make_shared<Relay>(std::move(client), std::move(plain), *context, bounds);
-    co_await one->run();
-  } catch (const std::exception& e) {
-    log_failure(e);
-  }
 }
 
 }  // namespace bailiff::server

@@ -169,7 +169,7 @@ void JobTables::tell_end(const std::string& id, std::int64_t now_us) {
 void JobTables::count_cpu_time(const Finish& finish) {
   Query use = connection_.query("INSERT INTO owner_use (owner, cpu_hour, cpu_us) SELECT owner, ?, ? FROM jobs WHERE id = ? AND owner <> '' "
                                 "ON CONFLICT (owner) DO UPDATE SET cpu_us = CASE cpu_hour WHEN excluded.cpu_hour THEN cpu_us ELSE 0 END + "
-                                "excluded.cpu_us, cpu_hour = excluded.cpu_hour");
+                                "excluded.cpu_us, cpu_hour = excluded.cpu_hour WHERE excluded.cpu_hour >= cpu_hour");
   use->bind(1, finish.finished_us / kHourUs);
   use->bind(2, finish.cpu_us);
   use->bindNoCopy(3, finish.id);

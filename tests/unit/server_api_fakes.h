@@ -254,7 +254,7 @@ class FakeJobs final : public Jobs {
     }
     co_return submitted;
   }
-  Quota exhausted(const std::string&) const override { return quota; }
+  Quota exhausted(const std::string&, std::uint64_t) const override { return quota; }
   std::unique_ptr<JobWatch> watch(const std::vector<std::string>& ids, News news) override { return watches.watch(ids, news); }
   std::optional<Progress> progress(const std::string& id) const override {
     const auto found = running.find(id);

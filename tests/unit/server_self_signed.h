@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 
 #include <memory>
@@ -11,8 +12,9 @@ namespace bailiff::server::testing {
 
 /// A certificate that its own key signed, for one host name or IP address ("IP:127.0.0.1").
 struct SelfSigned {
-  explicit SelfSigned(const std::string& subject) {
-    const std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)> pair(EVP_EC_gen("P-256"), &EVP_PKEY_free);
+  explicit SelfSigned(const std::string& subject, const std::string& kind = "EC") {
+    EVP_PKEY* made_key = kind == "RSA" ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256");
+    const std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)> pair(made_key, &EVP_PKEY_free);
     const std::unique_ptr<X509, void (*)(X509*)> made(X509_new(), &X509_free);
     X509_set_version(made.get(), 2);
     ASN1_INTEGER_set(X509_get_serialNumber(made.get()), 1);
@@ -22,8 +24,9 @@ struct SelfSigned {
     X509_NAME* name = X509_get_subject_name(made.get());
     X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>("receiver"), -1, -1, 0);
     X509_set_issuer_name(made.get(), name);
-    for (const auto& [kind, value] : {std::pair{NID_subject_alt_name, subject}, {NID_basic_constraints, std::string("critical,CA:TRUE")}}) {
-      X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, nullptr, kind, value.c_str());
+    for (const auto& [extension_kind, value] :
+         {std::pair{NID_subject_alt_name, subject}, {NID_basic_constraints, std::string("critical,CA:TRUE")}}) {
+      X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, nullptr, extension_kind, value.c_str());
       X509_add_ext(made.get(), extension, -1);
       X509_EXTENSION_free(extension);
     }

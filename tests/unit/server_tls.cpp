@@ -48,9 +48,13 @@ class KeyPair {
 /// Trusts one certificate alone.
 class TlsClient {
  public:
-  TlsClient(std::uint16_t port, const SelfSigned& trusted) : context_(asio::ssl::context::tls_client), stream_(io_, context_) {
+  /// `window`: bytes that are taken before they are read; 0: as many as usual.
+  TlsClient(std::uint16_t port, const SelfSigned& trusted, int window = 0)
+      : context_(asio::ssl::context::tls_client), stream_(io_, context_) {
     context_.add_certificate_authority(asio::buffer(trusted.certificate));
     stream_.set_verify_mode(asio::ssl::verify_peer);
+    stream_.next_layer().open(tcp::v4());
+    if (window > 0) stream_.next_layer().set_option(asio::socket_base::receive_buffer_size(window));
     // A server that does not answer fails the test rather than holding it for ever.
     stream_.next_layer().connect({asio::ip::make_address("127.0.0.1"), port});
     const timeval limit{20, 0};
@@ -207,6 +211,31 @@ TEST_F(TlsTest, ANewCertificateIsUsedOnceItIsReadAndABrokenOneIsNot) {
   EXPECT_EQ(before.read().result_int(), 200);
 }
 
+TEST_F(TlsTest, WhoTakesNoAnswerIsCountedAndCutOff) {
+  HttpBounds bounds;
+  bounds.write_time = std::chrono::milliseconds(500);
+  bounds.linger_time = std::chrono::milliseconds(100);
+  start_tls(bounds);
+  TlsClient client(port, identity, 4096);
+  ASSERT_TRUE(client.shake_hands());
+  for (int i = 0; i < 100; ++i) client.send(request("GET", "/openapi.json"));
+  client.send(request("GET", "/openapi.json", "Connection: close\r\n"));
+  EXPECT_TRUE(reaches([&] { return server->connections() == 1; }));
+  EXPECT_TRUE(reaches([&] { return server->connections() == 0; }));
+}
+
+TEST_F(TlsTest, MoreConnectionsThanAllowedAreRefused) {
+  HttpBounds bounds;
+  bounds.connections = 1;
+  start_tls(bounds);
+  TlsClient first(port, identity), second(port, identity);
+  ASSERT_TRUE(first.shake_hands());
+  ASSERT_TRUE(second.shake_hands());
+  EXPECT_EQ(second.read().result_int(), 503);
+  first.send(request("GET", "/livez"));
+  EXPECT_EQ(first.read().result_int(), 200);
+}
+
 TEST(TlsFiles, WhatIsWrongWithThemIsNamed) {
   const SelfSigned identity("IP:127.0.0.1"), other("IP:127.0.0.1");
   const KeyPair pair(identity);
@@ -216,6 +245,8 @@ TEST(TlsFiles, WhatIsWrongWithThemIsNamed) {
   const auto foreign = TlsFront::load(files);
   ASSERT_FALSE(foreign);
   EXPECT_NE(foreign.error().what.find(files.key), std::string::npos) << foreign.error().what;
+  std::ofstream(files.key) << SelfSigned("IP:127.0.0.1", "RSA").key;
+  EXPECT_FALSE(TlsFront::load(files)) << "a key of another kind";
   const auto missing = TlsFront::load({"/nowhere/certificate.pem", files.key});
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().kind, core::ErrorKind::invalid);
