@@ -5,6 +5,7 @@ The queued ones have the least priority, so that what a benchmark submits goes b
 command is in docs/performance.md.
 """
 
+import argparse
 import sqlite3
 import sys
 import time
@@ -31,8 +32,16 @@ def fill(database: sqlite3.Connection, first: int, count: int, columns: str, val
 
 
 def main() -> None:
-    directory, queued, finished = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    database = sqlite3.connect(f"{directory}/bailiff.db")
+    parser = argparse.ArgumentParser(description=__doc__, usage="%(prog)s DIR QUEUED FINISHED")
+    parser.add_argument("directory")
+    parser.add_argument("queued", type=int)
+    parser.add_argument("finished", type=int)
+    wanted = parser.parse_args()
+    queued, finished = wanted.queued, wanted.finished
+    try:
+        database = sqlite3.connect(f"file:{wanted.directory}/bailiff.db?mode=rw", uri=True)  # never a new one
+    except sqlite3.OperationalError as fault:
+        parser.error(f"{wanted.directory}/bailiff.db: {fault}")
     database.execute("PRAGMA synchronous = OFF")
     began = time.monotonic()
     fill(database, 1, finished, "state, verdict, attempt, started_us, finished_us", "'finished', 'ok', 1, 1, 2",

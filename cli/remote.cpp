@@ -4,6 +4,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 
 #include "cli/exec.h"
@@ -94,6 +95,9 @@ Expected<HttpClient> client_of(const ServerOptions& options) {
 }
 
 Expected<Json> job_request(const SubmitOptions& options) {
+  const std::array inputs = {options.file, options.stdin_file, options.archive};
+  if (std::ranges::count(inputs, "-") > 1)
+    return failure(kExitUsage, "only one of FILE, --stdin and --archive can be our own input", "name a file for the others");
   auto source = read_input(options.file);
   if (!source) return std::unexpected(std::move(source.error()));
   const std::string language = options.language.empty() ? extension(options.file) : options.language;

@@ -217,7 +217,7 @@ awaitable<std::optional<Problem>> Api::submit_batch(Batch& batch, const std::opt
     if (!stored) co_return problem_of(stored.error(), "accept a batch of jobs");
     submitted = std::move(*stored);
   }
-  const auto quota = context_.jobs.exhausted(owner);
+  const auto quota = submitted.size() < places.size() ? context_.jobs.exhausted(owner) : Quota::none;
   const Problem full = quota != Quota::none ? full_quota(quota) : full_queue(context_.queue_bound);
   for (std::size_t i = 0; i < places.size(); ++i) {
     if (i < submitted.size()) batch.ids[places[i]] = std::move(submitted[i].id);

@@ -410,7 +410,8 @@ core::Status complete(Config& config) {
     }
   }
   if (config.tls_certificate.empty() != config.tls_key.empty())
-    return invalid(config.tls_key.empty() ? "tls.key: expected the key of tls.certificate" : "tls.certificate: expected tls.key's");
+    return invalid(config.tls_key.empty() ? "tls.key: expected the key of tls.certificate"
+                                          : "tls.certificate: expected the certificate of tls.key");
   const auto endpoint = parse_endpoint(config.listen);
   if (!endpoint) return invalid("listen: " + endpoint.error().what);
   return {};

@@ -22,6 +22,7 @@ struct HttpBounds {
   std::chrono::milliseconds idle_time{75'000};       // between two requests of a connection
   std::chrono::milliseconds write_time{30'000};      // of one slice of an answer
   std::chrono::milliseconds linger_time{2'000};      // a refused client may go on sending for this long before the close
+  std::uint64_t linger_bytes = 64ULL << 20;          // … and so much
   std::size_t batch_jobs = 1000;                         // of one POST /v1/jobs:batch; more is 422
   std::chrono::milliseconds event_pulse_time{15'000};    // a comment in an event stream that has nothing to tell
   std::size_t websocket_message_bytes = 64 * 1024;       // of one message from a client; more ends the connection with 1009

@@ -1,5 +1,6 @@
 #include "server/http_server.h"
 
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -31,6 +32,8 @@ constexpr auto kResume = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kMaxRefusals = 64;                        // being told 503 at one time; beyond it connections are just closed
 constexpr int kBacklog = 1024;
 constexpr std::chrono::milliseconds kAcceptPause{100};          // when the process is out of descriptors, until some are given back
+// A peer whose host is gone is noticed after a minute, even while there is nothing to say.
+constexpr int kKeepAliveIdleS = 30, kKeepAliveIntervalS = 10, kKeepAliveProbes = 3;
 constexpr std::chrono::milliseconds kHurryTime{500};            // for the last answers of a drain, and again for the last coroutines
 
 core::Result<core::Fd> listening_socket(const tcp::endpoint& endpoint) {
@@ -41,6 +44,14 @@ core::Result<core::Fd> listening_socket(const tcp::endpoint& endpoint) {
   if (::bind(fd.get(), endpoint.data(), static_cast<socklen_t>(endpoint.size())) != 0) return core::errno_error("bind");
   if (::listen(fd.get(), kBacklog) != 0) return core::errno_error("listen");
   return fd;
+}
+
+void keep_alive(int socket) {
+  const int on = 1;
+  (void)::setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  (void)::setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &kKeepAliveIdleS, sizeof kKeepAliveIdleS);
+  (void)::setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &kKeepAliveIntervalS, sizeof kKeepAliveIntervalS);
+  (void)::setsockopt(socket, IPPROTO_TCP, TCP_KEEPCNT, &kKeepAliveProbes, sizeof kKeepAliveProbes);
 }
 
 void log_pause(int number) { log_warn("cannot accept", {{"error", std::strerror(number)}}); }
@@ -104,6 +115,7 @@ bool HttpServer::State::accept_one(core::Fd fd) {
   if (ec) return true;
   (void)fd.release();
   socket.set_option(tcp::no_delay(true), ec);
+  keep_alive(socket.native_handle());
   std::string peer;
   const auto endpoint = socket.remote_endpoint(ec);
   if (!ec) peer = endpoint.address().to_string();
@@ -115,7 +127,6 @@ bool HttpServer::State::accept_one(core::Fd fd) {
     asio::local::stream_protocol::socket ours(io), sessions_end(io);
     asio::local::connect_pair(ours, sessions_end, ec);
     if (ec) return false;
-    keep_alive(socket.native_handle());  // the session sees only the pair
     auto relay = tls->relay(std::move(socket), std::move(ours), bounds);
     connection = serve_tls(std::move(sessions_end), std::move(peer), refused, std::move(relay));
   }

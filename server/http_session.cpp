@@ -31,7 +31,6 @@ using std::chrono::steady_clock;
 constexpr auto kResume = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kReadBytes = 64 * 1024;
 constexpr std::uint64_t kSliceBytes = 256 * 1024;            // of an answer: each has the whole write time
-constexpr std::uint64_t kMaxLingerBytes = 64 * 1024 * 1024;  // thrown away before a refused client is cut off
 
 /// The bytes that one request's body adds to those of all, given back at the end of the request.
 class HeldBody {
@@ -313,7 +312,7 @@ awaitable<void> Session::finish(After after) {
   // A close with unread bytes resets the connection, and the reset would overtake the answer.
   buffer_.clear();
   stream_.expires_after(context_.bounds.linger_time);
-  for (std::uint64_t discarded = 0; discarded < kMaxLingerBytes && !context_.hurried;) {
+  for (std::uint64_t discarded = 0; discarded < context_.bounds.linger_bytes && !context_.hurried;) {
     auto [ec, count] = co_await stream_.async_read_some(buffer_.prepare(kReadBytes), kResume);
     if (ec) co_return;
     discarded += count;

@@ -1,6 +1,5 @@
 #include "server/http_websocket.h"
 
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -20,9 +19,6 @@ using std::chrono::steady_clock;
 namespace {
 
 constexpr auto kResume = asio::as_tuple(asio::use_awaitable);
-// A peer whose host is gone is noticed after a minute, even while there is nothing to say.
-constexpr int kKeepAliveIdleS = 30, kKeepAliveIntervalS = 10, kKeepAliveProbes = 3;
-
 constexpr const char* kProtocol = "bailiff";
 
 /// Browsers end a connection whose server names none of the protocols that they were told to offer.
@@ -33,18 +29,9 @@ void name_protocol(beast::websocket::response_type& answer) { answer.set(beast::
 
 }  // namespace
 
-void keep_alive(int socket) {
-  const int on = 1;
-  (void)::setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-  (void)::setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &kKeepAliveIdleS, sizeof kKeepAliveIdleS);
-  (void)::setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &kKeepAliveIntervalS, sizeof kKeepAliveIntervalS);
-  (void)::setsockopt(socket, IPPROTO_TCP, TCP_KEEPCNT, &kKeepAliveProbes, sizeof kKeepAliveProbes);
-}
-
 HttpWebSocket::HttpWebSocket(HttpStream& stream, const HttpBounds& bounds)
     : socket_(stream), bounds_(bounds), sent_(stream.get_executor()), pulse_(stream.get_executor()) {
   stream.expires_never();  // the WebSocket has timeouts of its own
-  keep_alive(stream.socket().native_handle());
   socket_.binary(true);
   socket_.auto_fragment(false);
   socket_.read_message_max(bounds.websocket_message_bytes);

@@ -18,9 +18,6 @@ namespace bailiff::server {
 /// A connection: of TCP, or of the pair to a TlsFront.
 using HttpStream = boost::beast::basic_stream<boost::asio::generic::stream_protocol>;
 
-/// A host that is gone without a word shows within a minute or so.
-void keep_alive(int socket);
-
 class HttpWebSocket final : public WebSocket {
  public:
   using UpgradeRequest = boost::beast::http::request<boost::beast::http::string_body>;

@@ -76,7 +76,7 @@ class Jobs {
   /// Several jobs of one owner in one transaction: as many of them, from the first, as there is room for (those that an idempotency key
   /// knows take none); those are in the answer, in order. Else as submit().
   virtual boost::asio::awaitable<core::Result<std::vector<storage::Submitted>>> submit_all(std::vector<storage::NewJob> jobs) = 0;
-  /// With `more_bytes` that would be stored.
+  /// Of that owner's, the quota that has no room: for another job, or for `more_bytes` to be stored.
   virtual Quota exhausted(const std::string& owner, std::uint64_t more_bytes = 0) const = 0;
   /// Must not outlive this object.
   virtual std::unique_ptr<JobWatch> watch(const std::vector<std::string>& ids, News news) = 0;

@@ -21,7 +21,6 @@ using boost::system::error_code;
 
 constexpr auto kResume = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kPieceBytes = 16 * 1024;  // the most that one TLS record carries
-constexpr std::uint64_t kMostDiscardedBytes = 64 * 1024 * 1024;
 constexpr unsigned char kHandshakeRecord = 22;  // RFC 8446 section 5.1: what a client that speaks TLS begins with
 constexpr std::string_view kPlainAnswer =
     "HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\nConnection: close\r\nContent-Length: 92\r\n\r\n"
@@ -37,6 +36,18 @@ int choose_protocol(SSL*, const unsigned char** chosen, unsigned char* chosen_le
     return SSL_TLSEXT_ERR_NOACK;
   *chosen = found;
   return SSL_TLSEXT_ERR_OK;
+}
+
+/// Passes bytes on until `from` has ended or `to` is gone.
+template <class From, class To>
+awaitable<void> pump(From& from, To& to) {
+  std::array<char, kPieceBytes> piece;
+  for (;;) {
+    const auto [ended, count] = co_await from.async_read_some(asio::buffer(piece), kResume);
+    if (ended) co_return;
+    const auto [gone, written] = co_await asio::async_write(to, asio::buffer(piece.data(), count), kResume);
+    if (gone) co_return;
+  }
 }
 
 void log_failure(const std::exception& e) { log_error("encrypted connection failed", {{"error", e.what()}}); }
@@ -85,25 +96,13 @@ awaitable<bool> TlsRelay::looks_like_tls() {
 }
 
 awaitable<void> TlsRelay::to_session() {
-  std::array<char, kPieceBytes> piece;
-  for (;;) {
-    const auto [ended, count] = co_await client_.async_read_some(asio::buffer(piece), kResume);
-    if (ended) break;
-    const auto [gone, written] = co_await asio::async_write(plain_, asio::buffer(piece.data(), count), kResume);
-    if (gone) co_return;
-  }
+  co_await pump(client_, plain_);
   error_code ignored;
   plain_.shutdown(Plain::shutdown_send, ignored);
 }
 
 awaitable<void> TlsRelay::to_client() {
-  std::array<char, kPieceBytes> piece;
-  for (;;) {
-    const auto [ended, count] = co_await plain_.async_read_some(asio::buffer(piece), kResume);
-    if (ended) break;
-    const auto [gone, written] = co_await asio::async_write(client_, asio::buffer(piece.data(), count), kResume);
-    if (gone) break;
-  }
+  co_await pump(plain_, client_);
   // The session has said all it will say, or cannot be heard: what the client still sends has no reader. The deadline is for a read that
   // had its bytes already when it was cancelled, and reads on.
   set_deadline(bounds_.linger_time);
@@ -120,7 +119,7 @@ awaitable<void> TlsRelay::end() {
   auto& socket = client_.next_layer();
   socket.shutdown(tcp::socket::shutdown_send, ignored);
   std::array<char, kPieceBytes> piece;
-  for (std::uint64_t discarded = 0; discarded < kMostDiscardedBytes;) {
+  for (std::uint64_t discarded = 0; discarded < bounds_.linger_bytes;) {
     const auto [ended, count] = co_await socket.async_read_some(asio::buffer(piece), kResume);
     if (ended) break;
     discarded += count;

@@ -181,16 +181,17 @@ TEST_F(AccessTest, AFullShareIs429) {
   begin();
   struct Row {
     Quota quota;
+    int status;
     std::string detail;
   };
-  for (const auto& row :
-       {Row{Quota::queued_jobs, "jobs queued"}, Row{Quota::stored_bytes, "bytes stored"}, Row{Quota::cpu_time, "CPU time"}}) {
+  for (const auto& row : {Row{Quota::queued_jobs, 429, "jobs queued"}, Row{Quota::stored_bytes, 429, "bytes stored"},
+                          Row{Quota::cpu_time, 429, "CPU time"}, Row{Quota::unknown, 503, "cannot do this now"}}) {
     on_loop([&] {
       jobs.quota = row.quota;
       jobs.refusal = core::Error{core::ErrorKind::unavailable, "full", 0};
     });
     const auto answer = create(alice_);
-    EXPECT_EQ(answer.status, 429);
+    EXPECT_EQ(answer.status, row.status);
     EXPECT_NE(answer.json()["detail"].get<std::string>().find(row.detail), std::string::npos) << answer.body;
     EXPECT_TRUE(answer.headers.contains("retry-after"));
   }
